@@ -1,0 +1,147 @@
+//! What authd serves: the keys that verify tokens, and the tokens themselves.
+
+use crate::{Daemon, Endpoint, Method, Needs, Nothing, Route, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The keys that verify this instance's tokens (RFC 7517), with the token epochs beside them.
+pub const JWKS: Endpoint<Nothing, serde_json::Value> =
+    Endpoint::get("/.well-known/jwks.json", Needs::Nobody, "The keys that verify tokens");
+
+/// The same under its other name.
+pub const KEYS: Endpoint<Nothing, serde_json::Value> =
+    Endpoint::get("/v1/keys", Needs::Nobody, "The keys that verify tokens");
+
+/// A daemon proves itself with `AUTHD_SERVICE_KEY` and gets a token of fifteen minutes.
+pub const SERVICE_TOKEN: Endpoint<ServiceTokenRequest, Token> = Endpoint::post(
+    "/v1/service-token",
+    Needs::Secret("AUTHD_SERVICE_KEY"),
+    "A token for a daemon, for fifteen minutes",
+);
+
+/// The operator's command line gets a token of five minutes, on the admin socket alone.
+pub const OPERATOR_TOKEN: Endpoint<OperatorTokenRequest, Token> = Endpoint::post(
+    "/v1/operator-token",
+    Needs::Socket,
+    "A token for the operator, for five minutes",
+);
+
+/// A link that logs one browser in as the operator, once; on the admin socket alone.
+pub const LOGIN_LINK: Endpoint<Nothing, LoginLink> =
+    Endpoint::post("/v1/login-links", Needs::Socket, "A one-time link that logs the operator in");
+
+/// Whose session a cookie is. Asked by proxyd for each request that needs a login.
+pub const RESOLVE_SESSION: Endpoint<ResolveSession, Session> = Endpoint::post(
+    "/v1/sessions/resolve",
+    Needs::Scope("sessions:resolve"),
+    "Whose session a cookie is",
+);
+
+/// What was done, newest first.
+pub const AUDIT: Endpoint<crate::routd::AuditQuery, crate::routd::AuditPage> =
+    Endpoint::get("/v1/audit", Needs::Scope("audit:read"), "What was done, newest first");
+
+/// The login page of a one-time link. No side effects: a link preview must not spend it.
+pub const LOGIN_PAGE: Route =
+    Route::new(Method::Get, "/auth/login/{code}", Needs::Nobody, "The page of a one-time link");
+
+/// Spends the one-time link and starts the session.
+pub const LOGIN_SPEND: Route =
+    Route::new(Method::Post, "/auth/login/{code}", Needs::Nobody, "Spends a one-time link");
+
+/// Who is logged in, as a page.
+pub const WHO_PAGE: Route = Route::new(Method::Get, "/auth/", Needs::Nobody, "Who is logged in");
+
+/// Ends the session.
+pub const LOGOUT: Route =
+    Route::new(Method::Post, "/auth/logout", Needs::Nobody, "Ends the session");
+
+/// Every route of this daemon, without those that every daemon has.
+pub const ROUTES: &[Route] = &[
+    JWKS.route,
+    KEYS.route,
+    SERVICE_TOKEN.route,
+    RESOLVE_SESSION.route,
+    AUDIT.route,
+    LOGIN_PAGE,
+    LOGIN_SPEND,
+    WHO_PAGE,
+    LOGOUT,
+];
+
+/// Every route of the admin socket.
+pub const ADMIN_ROUTES: &[Route] = &[OPERATOR_TOKEN.route, LOGIN_LINK.route];
+
+/// Which daemon asks, and for which peer the token is.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ServiceTokenRequest {
+    /// Who asks.
+    pub daemon: Daemon,
+    /// The peer that the token is for; every daemon of the instance when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Daemon>,
+}
+
+/// What the operator's command line asks for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OperatorTokenRequest {}
+
+/// A bearer token. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Token {
+    /// The signed token (RFC 7519).
+    pub token: String,
+    /// Always `Bearer`.
+    pub token_type: String,
+    /// Seconds until it ends.
+    pub expires_in: u64,
+    /// What it allows.
+    pub scope: Vec<String>,
+    /// The key, in hexadecimal, under which this instance's daemons fingerprint secrets. For
+    /// services only; it tells values apart and opens nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint_key: Option<String>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token(.., {} s, {:?})", self.expires_in, self.scope)
+    }
+}
+
+/// A link that logs in, once. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LoginLink {
+    /// The path on the edge, such as `/auth/login/…`.
+    pub path: String,
+    /// When it ends if it is not used.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for LoginLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LoginLink(.., until {})", self.expires_at)
+    }
+}
+
+/// The session cookie that a browser showed. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ResolveSession {
+    /// The cookie's value.
+    pub cookie: String,
+}
+
+impl fmt::Debug for ResolveSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResolveSession(..)")
+    }
+}
+
+/// Somebody who is logged in.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Session {
+    /// Who, as an opaque subject such as `operator:local`.
+    pub subject: String,
+    /// When the session ends.
+    pub expires_at: Timestamp,
+}

@@ -1,0 +1,194 @@
+//! What routd serves: messages in, feeds out, folders, routes and capability links.
+
+use crate::{Endpoint, Jid, Needs, Nothing, Opaque, Route, Timestamp, Topic};
+use serde::{Deserialize, Serialize};
+
+mod feed;
+mod links;
+mod tables;
+mod trace;
+
+pub use feed::*;
+pub use links::*;
+pub use tables::*;
+pub use trace::*;
+
+/// One message from a platform. Answers once it is committed; a repeat of the same id in the same
+/// chat answers alike, with `duplicate`.
+pub const POST_MESSAGE: Endpoint<NewMessage, MessageAck> = Endpoint::post(
+    "/v1/messages",
+    Needs::ScopeOrSecret("messages:write", "CHANNEL_SECRET"),
+    "Deliver one message; answers once it is committed",
+);
+
+/// An adapter says where it is and which chats are its own. Repeated as a heartbeat.
+pub const REGISTER_CHANNEL: Endpoint<RegisterChannel, Channel> = Endpoint::post(
+    "/v1/channels/register",
+    Needs::ScopeOrSecret("channels:write", "CHANNEL_SECRET"),
+    "Register an adapter, or say that it is still there",
+);
+
+/// The adapters.
+pub const LIST_CHANNELS: Endpoint<Nothing, Channels> =
+    Endpoint::get("/v1/channels", Needs::Scope("status:read"), "The adapters and their state");
+
+/// Every route of this daemon, without those that every daemon has.
+pub const ROUTES: &[Route] = &[
+    POST_MESSAGE.route,
+    REGISTER_CHANNEL.route,
+    LIST_CHANNELS.route,
+    OUTCOME.route,
+    TRACE.route,
+    FEED.route,
+    ADD_GROUP.route,
+    LIST_GROUPS.route,
+    REMOVE_GROUP.route,
+    ADD_ROUTE.route,
+    LIST_ROUTES.route,
+    REMOVE_ROUTE.route,
+    EXPLAIN_ROUTE.route,
+    ISSUE_LINK.route,
+    LIST_LINKS.route,
+    REVOKE_LINK.route,
+    RESOLVE_LINK.route,
+    AUDIT.route,
+    STATUS.route,
+];
+
+/// A message on its way in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct NewMessage {
+    /// The platform's id; with the chat, it is the idempotency key.
+    pub id: Opaque,
+    /// The chat.
+    pub chat_jid: Jid,
+    /// Who sent it, such as `telegram:user/42`. At most 256 bytes.
+    pub sender: String,
+    /// The sender's name as people see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender_name: Option<String>,
+    /// The text. At most 262,144 bytes, and not empty.
+    pub content: String,
+    /// When it was sent; now when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// The topic it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Topic>,
+    /// What kind of message it is: `message`, `mention`, `untrusted`, …; `message` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
+    /// The platform's id of the message it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Opaque>,
+    /// Whether several people are in the chat.
+    #[serde(default)]
+    pub is_group: bool,
+    /// What came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that came with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Attachment {
+    /// The file's name.
+    pub filename: String,
+    /// Its media type.
+    pub mime: String,
+    /// Where the adapter serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// The message is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct MessageAck {
+    /// The id it was given with.
+    pub id: Opaque,
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// Whether it had been committed before.
+    pub duplicate: bool,
+}
+
+/// An adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RegisterChannel {
+    /// The account's name, such as `telegram`.
+    pub name: String,
+    /// The adapter's own address, for `POST /send`.
+    pub url: String,
+    /// The beginnings of the chat addresses that are its own, such as `telegram:`.
+    pub jid_prefixes: Vec<String>,
+    /// What it can do, such as `send_file`.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+/// An adapter that has registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Channel {
+    /// The account's name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// The beginnings of the chat addresses that are its own.
+    pub jid_prefixes: Vec<String>,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// When it last registered.
+    pub seen_at: Timestamp,
+}
+
+/// The adapters that have registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Channels {
+    /// By name.
+    pub channels: Vec<Channel>,
+}
+
+/// routd asks an adapter to send. Served by the adapter, with `Idempotency-Key`.
+pub const SEND: Endpoint<Send, Sent> =
+    Endpoint::post("/send", Needs::Scope("send:write"), "Send one message to a chat");
+
+/// One message on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Send {
+    /// The chat.
+    pub chat_jid: Jid,
+    /// The text, as Markdown.
+    pub content: String,
+    /// The platform's id of the message it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<Opaque>,
+    /// The platform's thread to post into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+}
+
+/// The platform has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Sent {
+    /// The platform's ids, in order: one text may become several messages.
+    pub ids: Vec<Opaque>,
+}
+
+/// Queue depths.
+pub const STATUS: Endpoint<Nothing, RoutdStatus> =
+    Endpoint::get("/v1/status", Needs::Scope("status:read"), "Queue depths");
+
+/// The state of routd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RoutdStatus {
+    /// Turns that wait for a run.
+    pub turns_queued: u64,
+    /// Turns in progress.
+    pub turns_running: u64,
+    /// Replies that wait to be sent.
+    pub outbox_pending: u64,
+    /// Replies whose fate is unknown.
+    pub outbox_ambiguous: u64,
+    /// Messages that found no route.
+    pub unrouted: u64,
+}
