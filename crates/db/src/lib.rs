@@ -17,6 +17,7 @@
 //!
 //! Deferred constraints are the one thing a job must not use: they fail at `COMMIT`, and then for the whole batch.
 
+pub mod audit;
 mod backup;
 mod connect;
 mod database;
