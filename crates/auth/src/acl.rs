@@ -1,0 +1,276 @@
+//! What a principal may do to a folder: rows that allow, rows that deny, and who belongs to what.
+//!
+//! A deny wins over any allow; what nothing matches is denied; the order of the rows never matters. Every answer says
+//! why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use proto::Folder;
+
+use crate::glob::{Glob, GlobError};
+use crate::principal::{Principal, PrincipalError};
+
+/// What a folder's agent may do to its own folder without any row. A deny row takes it away.
+pub const OWN_FOLDER_ACTIONS: &[&str] =
+    &["mcp:reply", "mcp:send", "mcp:inspect_messages", "mcp:get_memory", "mcp:set_memory"];
+
+/// Who may do everything without any row: this role, and every `operator:` principal.
+const OPERATORS: &str = "role:operator";
+/// Roles within roles. A chain that is longer is a mistake, and is answered with no.
+const DEEPEST: usize = 16;
+
+/// What a matching row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Yes, unless another row denies.
+    Allow,
+    /// No, whatever other rows say.
+    Deny,
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule {
+    effect: Effect,
+    principal: Principal,
+    action: String,
+    scope: Glob,
+}
+
+/// One principal belongs to another, usually a role, and has its rights and its denials.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Membership {
+    /// Who belongs.
+    pub child: Principal,
+    /// To what.
+    pub parent: Principal,
+}
+
+/// A row that cannot be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AclError {
+    /// The principal.
+    #[error("the row's principal cannot be used")]
+    Principal(#[from] PrincipalError),
+    /// The folders it is about.
+    #[error("the row's folders cannot be used")]
+    Scope(#[from] GlobError),
+    /// The action.
+    #[error(
+        "`{text}` is no action: write one such as `mcp:send`, `admin`, `mcp:*`, or `*` for all"
+    )]
+    Action {
+        /// What was given.
+        text: String,
+    },
+    /// The effect.
+    #[error("`{text}` is no effect: write `allow` or `deny`")]
+    Effect {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl Effect {
+    /// `allow` or `deny`.
+    pub fn parse(text: &str) -> Result<Self, AclError> {
+        match text {
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err(AclError::Effect { text: text.to_owned() }),
+        }
+    }
+
+    /// `allow` or `deny`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl Rule {
+    /// A row from its text: `action` is one action, `mcp:*` or `*`; `scope` is a glob of folders.
+    pub fn parse(
+        principal: &str,
+        action: &str,
+        scope: &str,
+        effect: &str,
+    ) -> Result<Self, AclError> {
+        if !is_action(action) {
+            return Err(AclError::Action { text: action.to_owned() });
+        }
+        Ok(Self {
+            effect: Effect::parse(effect)?,
+            principal: principal.parse()?,
+            action: action.to_owned(),
+            scope: scope.parse()?,
+        })
+    }
+
+    /// Allow or deny.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Whom it is about.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Which action, or actions.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// Which folders.
+    pub fn scope(&self) -> &Glob {
+        &self.scope
+    }
+
+    fn is_about(&self, action: &str, folder: &str) -> bool {
+        let same = match self.action.strip_suffix('*') {
+            Some(family) => action.starts_with(family),
+            None => self.action == action,
+        };
+        same && self.scope.matches(folder)
+    }
+}
+
+/// `word`, `word:word`, `word:*` or `*`.
+fn is_action(text: &str) -> bool {
+    let word = |text: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+        !text.is_empty() && text.len() <= 64 && text.bytes().all(plain)
+    };
+    match text.split_once(':') {
+        Some((family, name)) => word(family) && (name == "*" || word(name)),
+        None => text == "*" || word(text),
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { effect, principal, action, scope } = self;
+        write!(f, "{} {principal} {action} on {scope}", effect.as_str())
+    }
+}
+
+/// The answer to one question, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Yes or no.
+    pub allowed: bool,
+    /// Why.
+    pub because: Because,
+}
+
+/// Why a question was answered as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// This row says so.
+    Rule(Rule),
+    /// A folder's agent may do this to its own folder.
+    OwnFolder,
+    /// An operator may do everything.
+    Operator,
+    /// Nothing allows it.
+    NoRule,
+    /// Roles within roles go too deep to be followed.
+    TooDeep,
+    /// The question itself was no question: text that is not one action.
+    NoQuestion,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.allowed { "allowed: " } else { "denied: " })?;
+        match &self.because {
+            Because::Rule(rule) => write!(f, "the row `{rule}` says so"),
+            Because::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
+            Because::Operator => f.write_str("an operator may do everything"),
+            Because::NoRule => f.write_str("no row allows it (grant it with `arizuko acl grant`)"),
+            Because::TooDeep => {
+                write!(f, "roles within roles go deeper than {DEEPEST}; take some out")
+            }
+            Because::NoQuestion => f.write_str("only one action at a time can be asked for"),
+        }
+    }
+}
+
+/// All rows and memberships, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Acl {
+    rules: BTreeMap<Principal, Vec<Rule>>,
+    parents: BTreeMap<Principal, BTreeSet<Principal>>,
+}
+
+impl Acl {
+    /// Takes the rows in any order.
+    pub fn new(
+        rules: impl IntoIterator<Item = Rule>,
+        memberships: impl IntoIterator<Item = Membership>,
+    ) -> Self {
+        let mut acl = Self::default();
+        for rule in rules {
+            acl.rules.entry(rule.principal.clone()).or_default().push(rule);
+        }
+        for Membership { child, parent } in memberships {
+            acl.parents.entry(child).or_default().insert(parent);
+        }
+        acl
+    }
+
+    /// Whether `principal` may do `action` to `folder`.
+    pub fn decide(&self, principal: &Principal, action: &str, folder: &Folder) -> Decision {
+        let no = |because| Decision { allowed: false, because };
+        if !is_action(action) || action.contains('*') {
+            return no(Because::NoQuestion);
+        }
+        let Some(everyone) = self.belongs_to(principal) else { return no(Because::TooDeep) };
+        let matching = || {
+            everyone
+                .iter()
+                .filter_map(|one| self.rules.get(*one))
+                .flatten()
+                .filter(|rule| rule.is_about(action, folder.as_str()))
+        };
+        // The smallest, so that the reason too does not depend on the order of the rows.
+        let first = |effect| matching().filter(|rule| rule.effect == effect).min();
+        if let Some(rule) = first(Effect::Deny) {
+            return no(Because::Rule(rule.clone()));
+        }
+        let yes = |because| Decision { allowed: true, because };
+        if let Some(rule) = first(Effect::Allow) {
+            return yes(Because::Rule(rule.clone()));
+        }
+        if everyone.iter().any(|one| one.kind() == "operator" || one.as_str() == OPERATORS) {
+            return yes(Because::Operator);
+        }
+        let own = principal.kind() == "folder" && principal.id() == folder.as_str();
+        if own && OWN_FOLDER_ACTIONS.contains(&action) {
+            return yes(Because::OwnFolder);
+        }
+        no(Because::NoRule)
+    }
+
+    /// `principal` and all it belongs to, through any number of roles; none when that goes too deep, since a denial
+    /// may lie beyond.
+    fn belongs_to<'a>(&'a self, principal: &'a Principal) -> Option<BTreeSet<&'a Principal>> {
+        let mut everyone = BTreeSet::from([principal]);
+        let mut edge = vec![principal];
+        for _ in 0..=DEEPEST {
+            let parents = edge.iter().filter_map(|one| self.parents.get(*one)).flatten();
+            edge = parents.filter(|parent| everyone.insert(*parent)).collect();
+            if edge.is_empty() {
+                return Some(everyone);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Authority as a value.
+
+use proto::{Daemon, Folder};
+
+use crate::claims::Kind;
+use crate::principal::Principal;
+use crate::scope::Scopes;
+
+/// Who is calling. [`crate::Verifier::verify`] makes one from a token that passed every check; the two other ways,
+/// [`Caller::anonymous`] and [`Caller::by_secret`], give nothing, and what the checker of a shared secret says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub(crate) subject: Principal,
+    pub(crate) kind: Kind,
+    pub(crate) scopes: Scopes,
+    pub(crate) folder: Option<Folder>,
+    pub(crate) token_id: String,
+    pub(crate) session: Option<String>,
+    pub(crate) expires_at: i64,
+}
+
+impl Caller {
+    /// Somebody who proved nothing, and may nothing.
+    pub fn anonymous() -> Self {
+        Self {
+            subject: Principal::anonymous(),
+            kind: Kind::User,
+            scopes: Scopes::default(),
+            folder: None,
+            token_id: String::new(),
+            session: None,
+            expires_at: i64::MAX,
+        }
+    }
+
+    /// Somebody who presented a shared secret. To be called by whoever compared it, and nobody else.
+    pub fn by_secret(subject: Principal, scopes: Scopes) -> Self {
+        Self { subject, kind: Kind::Service, scopes, ..Self::anonymous() }
+    }
+
+    /// Whether the token carries a scope that covers `scope`.
+    pub fn may(&self, scope: impl AsRef<str>) -> bool {
+        self.scopes.cover(scope)
+    }
+
+    /// Whether `folder` is the one that the token is limited to, or lies below it. Always, where there is no limit.
+    pub fn reaches(&self, folder: &Folder) -> bool {
+        self.folder.as_ref().is_none_or(|limit| limit.contains(folder))
+    }
+
+    /// The subject, as the ACL knows it.
+    pub fn subject(&self) -> &Principal {
+        &self.subject
+    }
+
+    /// The token's kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Which daemon this is, where it is one.
+    pub fn service(&self) -> Option<Daemon> {
+        if self.kind == Kind::Service { self.subject.id().parse().ok() } else { None }
+    }
+
+    /// Whether this is that daemon.
+    pub fn is_service(&self, daemon: Daemon) -> bool {
+        self.service() == Some(daemon)
+    }
+
+    /// Whether this is an operator.
+    pub fn is_operator(&self) -> bool {
+        self.kind == Kind::Operator
+    }
+
+    /// The scopes it holds.
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// The folder it is limited to.
+    pub fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
+    }
+
+    /// The token's id, for audit rows.
+    pub fn token_id(&self) -> &str {
+        &self.token_id
+    }
+
+    /// The login session it came from.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// When the token ends, in seconds since 1970: a stream that outlives it must ask again.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+}

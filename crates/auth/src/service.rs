@@ -1,0 +1,97 @@
+//! What each daemon's own token lets it do: the one table.
+//!
+//! A daemon that acts for a person presents that person's rights, not more of its own: so `dashd` only reads here.
+
+use proto::Daemon;
+
+use crate::scope::{Scope, scopes as s};
+
+/// The scopes of `service:<daemon>`.
+pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
+    match daemon {
+        // Answers; asks nobody.
+        Daemon::Authd => const { &[] },
+        // Shows.
+        Daemon::Dashd => {
+            const {
+                &[
+                    s::STATUS_READ,
+                    s::MESSAGES_READ,
+                    s::TURNS_READ,
+                    s::RUNS_READ,
+                    s::FEED_READ,
+                    s::TOKENS_READ,
+                    s::GROUPS_READ,
+                    s::ROUTES_READ,
+                    s::SECRETS_READ,
+                    s::AUDIT_READ,
+                ]
+            }
+        }
+        // Gives a new person a folder, a route to it, a link, and a first message.
+        Daemon::Onbod => {
+            const {
+                &[
+                    s::GROUPS_READ,
+                    s::GROUPS_WRITE,
+                    s::ROUTES_READ,
+                    s::ROUTES_WRITE,
+                    s::TOKENS_WRITE,
+                    s::MESSAGES_WRITE,
+                    s::SESSIONS_WRITE,
+                ]
+            }
+        }
+        // Asks whose session a cookie is before it lets a request through the edge.
+        Daemon::Proxyd => const { &[s::SESSIONS_RESOLVE] },
+        // Runs agents, and has adapters send what they say.
+        Daemon::Routd => const { &[s::RUNS_WRITE, s::RUNS_READ, s::SEND_WRITE] },
+        // Asks what became of the turn that a run it found belongs to.
+        Daemon::Runed => const { &[s::TURNS_READ] },
+        Daemon::Slakd => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
+        Daemon::Teled => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
+        // Puts a message in when its time has come.
+        Daemon::Timed => const { &[s::MESSAGES_WRITE] },
+        // The web is a channel like any other, and its pages are capability links.
+        Daemon::Webd => {
+            const {
+                &[
+                    s::MESSAGES_WRITE,
+                    s::MESSAGES_READ,
+                    s::FEED_READ,
+                    s::LINKS_RESOLVE,
+                    s::CHANNELS_WRITE,
+                    s::GROUPS_READ,
+                ]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Daemon;
+
+    use super::service_scopes;
+    use crate::scope::{FULL, scopes};
+
+    #[test]
+    fn no_daemon_holds_more_than_named_scopes() {
+        for daemon in Daemon::ALL {
+            for scope in service_scopes(daemon) {
+                assert!(scopes::ALL.contains(scope), "{daemon}: {scope}");
+                assert_ne!(*scope, FULL, "{daemon}");
+                // Only an operator ends an overlap.
+                assert_ne!(*scope, scopes::SECRETS_WRITE, "{daemon}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_adapter_brings_messages_and_no_more() {
+        for adapter in [Daemon::Teled, Daemon::Slakd] {
+            let expected = [scopes::CHANNELS_WRITE, scopes::MESSAGES_WRITE];
+            assert_eq!(service_scopes(adapter), expected);
+        }
+    }
+}

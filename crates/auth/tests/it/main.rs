@@ -1,0 +1,4 @@
+//! Tokens through the public interface.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod tokens;
