@@ -1,0 +1,126 @@
+use super::*;
+use proptest::prelude::*;
+
+fn key(text: &str) -> Arc<SecretsKey> {
+    let secret = Secret::new(format!("{text:-<32}").into_bytes()).unwrap();
+    Arc::new(SecretsKey::new(&secret).unwrap())
+}
+
+/// Does what `unlock` says, as a database does.
+fn carry_out(wraps: &mut Vec<Wrap>, accepted: &[Arc<SecretsKey>]) -> DataKey {
+    let unlocked = unlock("routd.db", wraps, accepted).unwrap();
+    wraps.retain(|wrap| !unlocked.delete.contains(&wrap.key_id));
+    wraps.extend(unlocked.write);
+    unlocked.key
+}
+
+fn ids(wraps: &[Wrap]) -> Vec<&str> {
+    wraps.iter().map(|wrap| wrap.key_id.as_str()).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_opens_for_its_row_and_for_no_other(
+        plaintext in proptest::collection::vec(any::<u8>(), 0..300),
+        row in ".{0,20}",
+        at in any::<proptest::sample::Index>(),
+    ) {
+        let data_key = DataKey::generate().unwrap();
+        let sealed = data_key.seal(&plaintext, row.as_bytes()).unwrap();
+        prop_assert_eq!(&*data_key.open(&sealed, row.as_bytes()).unwrap(), &plaintext);
+        let other_row = format!("{row}x");
+        prop_assert_eq!(data_key.open(&sealed, other_row.as_bytes()), Err(SealError::NotOpened));
+        let mut altered = sealed.clone();
+        altered[at.index(sealed.len())] ^= 1;
+        prop_assert!(data_key.open(&altered, row.as_bytes()).is_err());
+        let other = DataKey::generate().unwrap();
+        prop_assert_eq!(other.open(&sealed, row.as_bytes()), Err(SealError::NotOpened));
+    }
+
+    #[test]
+    fn rubbish_does_not_open(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        prop_assert!(DataKey::generate().unwrap().open(&bytes, b"").is_err());
+    }
+}
+
+#[test]
+fn sealing_twice_never_gives_the_same_bytes() {
+    let data_key = DataKey::generate().unwrap();
+    assert_ne!(data_key.seal(b"a", b"r").unwrap(), data_key.seal(b"a", b"r").unwrap());
+}
+
+#[test]
+fn a_rotation_wraps_the_same_data_key_anew_and_keeps_the_old_wrap_for_the_overlap() {
+    let (one, two) = (key("one"), key("two"));
+    let mut wraps = Vec::new();
+    let first = carry_out(&mut wraps, &[one.clone()]);
+    let sealed = first.seal(b"row", b"1").unwrap();
+    assert_eq!(ids(&wraps), [one.id()]);
+
+    let second = carry_out(&mut wraps, &[two.clone(), one.clone()]);
+    assert_eq!(*second.open(&sealed, b"1").unwrap(), b"row");
+    assert_eq!(ids(&wraps), [one.id(), two.id()]);
+    let before = wraps.clone();
+    carry_out(&mut wraps, &[two.clone(), one.clone()]);
+    assert_eq!(wraps, before, "doing it twice changes nothing");
+
+    // Going back works while the overlap lasts.
+    let back = carry_out(&mut wraps.clone(), &[one.clone()]);
+    assert_eq!(*back.open(&sealed, b"1").unwrap(), b"row");
+
+    // The overlap ends.
+    carry_out(&mut wraps, &[two.clone()]);
+    assert_eq!(ids(&wraps), [two.id()]);
+    assert!(unlock("routd.db", &wraps, &[one]).is_err(), "the old key opens nothing any more");
+}
+
+#[test]
+fn without_the_key_nothing_is_touched_and_the_error_says_what_to_supply() {
+    let mut wraps = Vec::new();
+    carry_out(&mut wraps, &[key("one")]);
+    let error = unlock("routd.db", &wraps, &[key("two")]).unwrap_err();
+    let message = error.to_string();
+    for part in ["routd.db", "SECRETS_KEY_PREVIOUS", key("one").id(), key("two").id()] {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    assert!(unlock("routd.db", &[], &[]).is_err(), "a new database needs a key too");
+}
+
+#[test]
+fn a_wrap_belongs_to_its_database_and_a_damaged_one_is_told_apart() {
+    let mut wraps = Vec::new();
+    carry_out(&mut wraps, &[key("one")]);
+    let damaged = |database: &str| UnlockError::Damaged { database: database.into() };
+    assert_eq!(unlock("authd.db", &wraps, &[key("one")]).unwrap_err(), damaged("authd.db"));
+    wraps[0].bytes[20] ^= 1;
+    assert_eq!(unlock("routd.db", &wraps, &[key("one")]).unwrap_err(), damaged("routd.db"));
+}
+
+#[test]
+fn a_key_is_text_of_at_least_thirty_two_bytes() {
+    let parse = |bytes: &[u8]| SecretsKey::new(&Secret::new(bytes.to_vec()).unwrap());
+    assert!(parse(&[b'k'; 32]).is_ok());
+    assert!(parse(&[b'k'; 31]).unwrap_err().0.contains("shorter than 32 bytes"));
+    assert!(parse(&[0xff; 32]).unwrap_err().0.contains("UTF-8"));
+    assert_ne!(key("one").id(), key("two").id());
+    assert_eq!(key("one").id(), key("one").id());
+    assert_eq!(key("one").id().len(), 16);
+}
+
+#[test]
+fn the_layout_is_what_older_data_relies_on() {
+    // Made once by this code. If this fails, existing databases cannot be opened.
+    let stored = Wrap { key_id: "KEY_ID".into(), bytes: hex::decode("00").unwrap() };
+    assert_ne!(stored.key_id, key("one").id());
+    let data_key = DataKey::generate().unwrap();
+    let sealed = data_key.seal(b"abc", b"").unwrap();
+    assert_eq!(sealed.len(), 1 + 12 + 3 + 16);
+    assert_eq!(sealed[0], 1);
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let shown = format!("{:?} {:?}", key("one"), DataKey::generate().unwrap());
+    assert!(shown.contains("DataKey(..)"));
+    assert!(!shown.contains("one-"), "{shown}");
+}
