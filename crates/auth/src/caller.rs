@@ -24,7 +24,7 @@ impl Caller {
     pub fn anonymous() -> Self {
         Self {
             subject: Principal::anonymous(),
-            kind: Kind::User,
+            kind: Kind::Anonymous,
             scopes: Scopes::default(),
             folder: None,
             token_id: String::new(),
@@ -33,9 +33,10 @@ impl Caller {
         }
     }
 
-    /// Somebody who presented a shared secret. To be called by whoever compared it, and nobody else.
+    /// Somebody who presented a shared secret, with what that secret is for. To be called by whoever compared it, and
+    /// nobody else.
     pub fn by_secret(subject: Principal, scopes: Scopes) -> Self {
-        Self { subject, kind: Kind::Service, scopes, ..Self::anonymous() }
+        Self { subject, kind: Kind::Secret, scopes, ..Self::anonymous() }
     }
 
     /// Whether the token carries a scope that covers `scope`.
@@ -53,14 +54,14 @@ impl Caller {
         &self.subject
     }
 
-    /// The token's kind.
+    /// What the caller proved itself with.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Which daemon this is, where it is one.
+    /// Which daemon this is, by its token or by a secret of its own.
     pub fn service(&self) -> Option<Daemon> {
-        if self.kind == Kind::Service { self.subject.id().parse().ok() } else { None }
+        if self.subject.kind() == "service" { self.subject.id().parse().ok() } else { None }
     }
 
     /// Whether this is that daemon.
@@ -83,7 +84,7 @@ impl Caller {
         self.folder.as_ref()
     }
 
-    /// The token's id, for audit rows.
+    /// The token's id, for audit rows; empty where there was no token.
     pub fn token_id(&self) -> &str {
         &self.token_id
     }
@@ -93,7 +94,7 @@ impl Caller {
         self.session.as_deref()
     }
 
-    /// When the token ends, in seconds since 1970: a stream that outlives it must ask again.
+    /// When the token ends, in seconds since 1970: a stream that outlives it must ask again. Without a token, never.
     pub fn expires_at(&self) -> i64 {
         self.expires_at
     }

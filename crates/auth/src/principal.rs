@@ -40,16 +40,6 @@ impl Principal {
         format!("user:{id}").parse()
     }
 
-    /// Everyone, whoever they are.
-    pub(crate) fn public() -> Self {
-        Self("role:public".to_owned())
-    }
-
-    /// Whoever holds the secret of that name. Not to be written as text, so no row of the ACL is about it.
-    pub(crate) fn secret(name: &str) -> Self {
-        Self(format!("secret:{name}"))
-    }
-
     /// The operator on the admin socket.
     pub fn local_operator() -> Self {
         Self("operator:local".to_owned())
