@@ -1,1 +1,49 @@
-//! kit.
+//! A daemon's life: settings, logs, metrics, HTTP, peers, health, clock, tasks, stop.
+//!
+//! A [`Program`] is a daemon as a value; [`run`] gives it a [`Context`] and serves what it answers.
+//! Every daemon starts alike: the listener answers `/health` and `/ready` from the beginning; its
+//! service key and authd's keys come first; then its own secrets, its store, its loops.
+//!
+//! Invariants:
+//! - nothing here is global: two daemons, and two instances of one, live in one process;
+//! - every call out has a time limit, every body a size limit, every task a name;
+//! - who may call is decided by the [`Gate`] alone, from what the endpoint says it needs;
+//! - a failure is logged once, where it is answered; the caller sees what was written for callers.
+
+mod api;
+mod clock;
+mod context;
+mod failure;
+mod gate;
+mod health;
+pub mod logs;
+mod metrics;
+mod openapi;
+mod peer;
+mod run;
+mod serve;
+mod service_key;
+mod settings;
+mod start;
+mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tokens;
+mod unix;
+
+pub use api::Api;
+pub use auth::Caller;
+pub use clock::Clock;
+pub use context::{Bound, Context, listen};
+pub use failure::{Failure, chain};
+pub use gate::{EDGE_HEADER, EdgeIdentity, Gate, KeySource, SecretCheck, USER_HEADER};
+pub use health::{Health, Unmet};
+pub use metrics::Metrics;
+pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers};
+pub use run::{GRACE, Process, Program, harden, http_client, run};
+pub use serve::BODY_MAX;
+pub use service_key::{AUTHD_SERVICE_KEY, ServiceKey, bearer_shaped, service_key_bundle};
+pub use settings::{AnySetting, Place, Setting, SettingError, Settings, parse};
+pub use start::{Cause, StartError};
+pub use tasks::Tasks;
+pub use unix::{PeerCred, PeerInfo, SOCKET_PATH_MAX, UnixSocket, bind_unix, serve_unix};

@@ -1,0 +1,239 @@
+//! Mounting an [`Endpoint`] on a router: the request's parts become its one type, the caller is
+//! admitted by what the endpoint needs, and the OpenAPI document learns of it.
+
+use crate::{Context, Failure, Gate, openapi};
+use auth::Caller;
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{StatusCode, request::Parts},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use proto::{Code, Endpoint, Method, Needs, Route};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{future::Future, sync::Arc};
+
+/// The endpoints of a daemon, while they are being mounted.
+#[derive(Debug)]
+pub struct Api {
+    router: Router,
+    gate: Gate,
+    document: openapi::Document,
+    on_socket: bool,
+}
+
+impl Api {
+    /// The endpoints that `context`'s daemon serves over TCP.
+    pub fn new(context: &Context) -> Self {
+        let document = openapi::Document::new(context.daemon.name());
+        Self { router: Router::new(), gate: context.gate.clone(), document, on_socket: false }
+    }
+
+    /// Endpoints on a private Unix socket, where [`Needs::Socket`] is met by being there.
+    pub fn on_socket(context: &Context) -> Self {
+        Self { on_socket: true, ..Self::new(context) }
+    }
+
+    /// Adds `endpoint`, served by `handler`, which answers 200.
+    pub fn mount<S, Req, Res, F, Fut>(
+        &mut self,
+        endpoint: Endpoint<Req, Res>,
+        state: S,
+        handler: F,
+    ) -> &mut Self
+    where
+        S: Clone + Send + Sync + 'static,
+        Req: DeserializeOwned + JsonSchema + Send + 'static,
+        Res: Serialize + JsonSchema + Send + 'static,
+        F: Fn(S, Caller, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Res, Failure>> + Send + 'static,
+    {
+        self.mount_status(endpoint, StatusCode::OK, state, handler)
+    }
+
+    /// Adds `endpoint`, served by `handler`, which answers `success`.
+    pub fn mount_status<S, Req, Res, F, Fut>(
+        &mut self,
+        endpoint: Endpoint<Req, Res>,
+        success: StatusCode,
+        state: S,
+        handler: F,
+    ) -> &mut Self
+    where
+        S: Clone + Send + Sync + 'static,
+        Req: DeserializeOwned + JsonSchema + Send + 'static,
+        Res: Serialize + JsonSchema + Send + 'static,
+        F: Fn(S, Caller, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Res, Failure>> + Send + 'static,
+    {
+        let route = endpoint.route;
+        self.document.endpoint::<Req, Res>(route, success.as_u16());
+        let guard = Arc::new(Guard { gate: self.gate.clone(), on_socket: self.on_socket, route });
+        let serve = move |request: Request| {
+            let (guard, state, handler) = (guard.clone(), state.clone(), handler.clone());
+            async move {
+                let (mut parts, body) = request.into_parts();
+                let caller = guard.admit(&parts).await?;
+                let request = decode::<Req>(route, &mut parts, body).await?;
+                let answer = handler(state, caller, request).await?;
+                Ok::<_, Failure>((success, Json(answer)))
+            }
+        };
+        self.add(route, on(filter(route.method), serve));
+        self
+    }
+
+    /// Adds a route that is served by hand: a page, a stream. The caller is admitted first and is
+    /// an extension of the request.
+    pub fn raw(&mut self, route: Route, served: MethodRouter) -> &mut Self {
+        self.document.raw(route);
+        let guard = Arc::new(Guard { gate: self.gate.clone(), on_socket: self.on_socket, route });
+        let check = move |request: Request, next: middleware::Next| {
+            let guard = guard.clone();
+            async move {
+                let (mut parts, body) = request.into_parts();
+                let caller = guard.admit(&parts).await?;
+                parts.extensions.insert(caller);
+                Ok::<_, Failure>(next.run(Request::from_parts(parts, body)).await)
+            }
+        };
+        self.add(route, served.layer(middleware::from_fn(check)));
+        self
+    }
+
+    fn add(&mut self, route: Route, served: MethodRouter) {
+        let router = std::mem::take(&mut self.router);
+        self.router = router.route(route.path, served);
+    }
+
+    /// The endpoints that every daemon has: the document is the daemon's own to serve.
+    pub(crate) fn into_common_router(self) -> Router {
+        self.router
+    }
+
+    /// The router, with the document of its endpoints on `GET /openapi.json`.
+    pub fn into_router(self) -> Router {
+        if self.on_socket {
+            return self.router;
+        }
+        let document = Arc::new(self.document.into_json());
+        let serve = move || {
+            let document = document.clone();
+            async move { Json((*document).clone()) }
+        };
+        self.router.route("/openapi.json", on(MethodFilter::GET, serve))
+    }
+}
+
+/// Admits callers to one route.
+#[derive(Debug)]
+struct Guard {
+    gate: Gate,
+    on_socket: bool,
+    route: Route,
+}
+
+impl Guard {
+    async fn admit(&self, parts: &Parts) -> Result<Caller, Failure> {
+        match self.route.needs {
+            Needs::Socket if self.on_socket => Ok(Caller::anonymous()),
+            Needs::Socket => Err(Failure::forbidden("this is served on a private socket only")),
+            _ => self.gate.admit(&parts.headers, self.route).await,
+        }
+    }
+}
+
+fn filter(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Delete => MethodFilter::DELETE,
+    }
+}
+
+async fn decode<Req: DeserializeOwned>(
+    route: Route,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<Req, Failure> {
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|_| Failure::bad_request("the path is not valid UTF-8"))?;
+    let params: Vec<(&str, &str)> = params.iter().collect();
+    if route.method.has_body() {
+        let request = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection
+            .status()
+        {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Failure::new(Code::TooLarge, "the body is larger than this endpoint takes")
+            }
+            _ => Failure::bad_request("the body could not be read to its end"),
+        })?;
+        return from_body(&bytes, &params);
+    }
+    from_query(parts.uri.query().unwrap_or_default(), &params)
+}
+
+fn from_body<Req: DeserializeOwned>(bytes: &[u8], params: &[(&str, &str)]) -> Result<Req, Failure> {
+    // A request without fields may come without a body.
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
+    let wrong = |error: serde_json::Error| {
+        Failure::bad_request(format!("the body is not what this endpoint takes: {}", brief(&error)))
+    };
+    if params.is_empty() {
+        return serde_json::from_slice(bytes).map_err(wrong);
+    }
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(bytes).map_err(wrong)?;
+    for (name, value) in params {
+        fields.insert((*name).to_owned(), (*value).into());
+    }
+    serde_json::from_value(fields.into()).map_err(wrong)
+}
+
+fn from_query<Req: DeserializeOwned>(query: &str, params: &[(&str, &str)]) -> Result<Req, Failure> {
+    let wrong = |detail: String| Failure::bad_request(format!("the query does not fit: {detail}"));
+    let mut pairs: Vec<(String, String)> =
+        serde_urlencoded::from_str(query).map_err(|error| wrong(error.to_string()))?;
+    pairs.retain(|(name, _)| !params.iter().any(|(param, _)| param == name));
+    pairs.extend(params.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    let whole = serde_urlencoded::to_string(&pairs).map_err(|error| wrong(error.to_string()))?;
+    serde_urlencoded::from_str(&whole).map_err(|error| wrong(error.to_string()))
+}
+
+/// What is wrong with a body, without quoting it: serde's message may hold the value.
+fn brief(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let quotes = text.contains("invalid value") || text.contains("invalid type");
+    if error.is_data() && !quotes {
+        return text.chars().take(200).collect();
+    }
+    format!("{} at line {} column {}", category(error), error.line(), error.column())
+}
+
+fn category(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Data => "a field of the wrong type",
+        serde_json::error::Category::Eof => "it ends too early",
+        _ => "it is not JSON",
+    }
+}
+
+/// Answers every path that nothing serves.
+pub(crate) async fn no_such_path() -> Response {
+    Failure::not_found("there is nothing at this path").into_response()
+}
+
+/// Answers a method that a path does not serve.
+pub(crate) async fn no_such_method() -> Response {
+    let mut failure = Failure::bad_request("this path does not serve that method")
+        .code("method_not_allowed")
+        .into_response();
+    *failure.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    failure
+}

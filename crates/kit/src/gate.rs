@@ -1,0 +1,286 @@
+//! Who may call: bearer tokens and shared secrets, checked in one place for every endpoint.
+
+use crate::{Clock, Failure, Metrics};
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use auth::{Caller, Expect, Jwks, Kind, TokenError, Verifier};
+use http::{HeaderMap, header};
+use prometheus_client::{
+    encoding::EncodeLabelSet, metrics::counter::Counter, metrics::family::Family,
+};
+use proto::{Daemon, Needs, Route, Timestamp};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+use tokio::sync::Mutex;
+
+/// How long a key document is used before it is fetched again.
+const KEYS_MAX_AGE_MS: i64 = 5 * 60 * 1000;
+/// The least time between two fetches for the sake of an unknown key.
+const KEYS_MIN_AGE_MS: i64 = 1000;
+
+/// Where the keys come from that verify tokens.
+#[async_trait]
+pub trait KeySource: fmt::Debug + Send + Sync + 'static {
+    /// The keys as they are now.
+    ///
+    /// # Errors
+    /// In words for an operator; the keys known so far stay in use.
+    async fn keys(&self) -> Result<Jwks, String>;
+
+    /// Whether asking costs nothing, so that nothing need be remembered.
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+/// Checks a shared secret that somebody presents.
+#[async_trait]
+pub trait SecretCheck: fmt::Debug + Send + Sync + 'static {
+    /// Who it is, if the secret is good.
+    async fn check(&self, presented: &[u8]) -> Option<Caller>;
+}
+
+/// What the edge says of a request that it passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeIdentity {
+    /// Who is logged in.
+    pub subject: Option<String>,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// Whether the client came by TLS.
+    pub https: bool,
+}
+
+/// The header with which the edge proves itself to a daemon behind it.
+pub const EDGE_HEADER: &str = "x-arizuko-edge";
+/// The header in which the edge says who is logged in.
+pub const USER_HEADER: &str = "x-user-subject";
+
+/// Admits callers. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    daemon: Daemon,
+    issuer: String,
+    clock: Clock,
+    keys: ArcSwapOption<Arc<dyn KeySource>>,
+    known: ArcSwapOption<Known>,
+    fetching: Mutex<()>,
+    checks: RwLock<BTreeMap<&'static str, Arc<dyn SecretCheck>>>,
+    refused: Family<Refusal, Counter>,
+}
+
+struct Known {
+    verifier: Verifier,
+    fetched_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Refusal {
+    path: &'static str,
+    reason: &'static str,
+}
+
+impl Gate {
+    /// The gate of `daemon`, an instance of `instance`.
+    pub fn new(daemon: Daemon, instance: &str, clock: Clock, metrics: &Metrics) -> Self {
+        let refused = metrics
+            .counter_family("requests_refused", "Requests that were refused for who sent them");
+        Self(Arc::new(Inner {
+            daemon,
+            issuer: auth::issuer(instance),
+            clock,
+            keys: ArcSwapOption::empty(),
+            known: ArcSwapOption::empty(),
+            fetching: Mutex::new(()),
+            checks: RwLock::default(),
+            refused,
+        }))
+    }
+
+    /// Takes the keys from `source` from now on.
+    pub fn use_keys(&self, source: Arc<dyn KeySource>) {
+        self.0.keys.store(Some(Arc::new(source)));
+    }
+
+    /// Lets callers in who present the shared secret `name`, if `check` knows it.
+    pub fn accept_secret(&self, name: &'static str, check: Arc<dyn SecretCheck>) {
+        let mut checks = self.0.checks.write().unwrap_or_else(PoisonError::into_inner);
+        checks.insert(name, check);
+    }
+
+    /// The caller of `route`, if it may.
+    ///
+    /// # Errors
+    /// 401 without a good credential, 403 with one that does not allow this, 503 while no key is
+    /// known that could verify one.
+    pub async fn admit(&self, headers: &HeaderMap, route: Route) -> Result<Caller, Failure> {
+        let admitted = match route.needs {
+            Needs::Nobody => return Ok(Caller::anonymous()),
+            Needs::Socket => {
+                Err((Failure::forbidden("this is served on a private socket"), "socket"))
+            }
+            Needs::Scope(scope) => self.by_token(headers, scope).await,
+            Needs::Secret(name) => self.by_secret(headers, name).await,
+            Needs::ScopeOrSecret(scope, name) => match credential(headers) {
+                Some(shown) if looks_like_token(shown) => self.by_token(headers, scope).await,
+                _ => self.by_secret(headers, name).await,
+            },
+        };
+        admitted.map_err(|(failure, reason)| {
+            self.0.refused.get_or_create(&Refusal { path: route.path, reason }).inc();
+            tracing::warn!(path = route.path, reason, "a request was refused");
+            failure
+        })
+    }
+
+    async fn by_token(
+        &self,
+        headers: &HeaderMap,
+        scope: &str,
+    ) -> Result<Caller, (Failure, &'static str)> {
+        let shown = credential(headers).ok_or_else(|| {
+            (Failure::unauthorized("send `Authorization: Bearer` with a token from authd"), "none")
+        })?;
+        let caller = self.verify(shown, &[Kind::Service, Kind::Operator, Kind::User]).await?;
+        if caller.may(scope) {
+            return Ok(caller);
+        }
+        let detail = format!("{} lacks the scope {scope}", caller.subject());
+        Err((Failure::forbidden(detail), "scope"))
+    }
+
+    async fn by_secret(
+        &self,
+        headers: &HeaderMap,
+        name: &'static str,
+    ) -> Result<Caller, (Failure, &'static str)> {
+        let check = {
+            let checks = self.0.checks.read().unwrap_or_else(PoisonError::into_inner);
+            checks.get(name).cloned()
+        };
+        let shown = credential(headers).ok_or_else(|| {
+            let detail = format!("send `Authorization: Bearer` with {name}");
+            (Failure::unauthorized(detail), "none")
+        })?;
+        let Some(check) = check else {
+            let detail = format!("{name} is not checked yet; try again");
+            return Err((Failure::unavailable(detail), "starting"));
+        };
+        check.check(shown.as_bytes()).await.ok_or_else(|| {
+            let detail = format!("this is not a {name} that {} accepts", self.0.daemon);
+            (Failure::unauthorized(detail), "secret")
+        })
+    }
+
+    /// Whose token it is. Fetches the keys again, once, for a key that is not known.
+    async fn verify(&self, token: &str, kinds: &[Kind]) -> Result<Caller, (Failure, &'static str)> {
+        let expect = Expect { audience: self.0.daemon.name(), kinds };
+        let mut known = self.keys(KEYS_MAX_AGE_MS).await;
+        for again in [true, false] {
+            let Some(keys) = &known else {
+                let detail = "the keys that verify tokens could not be fetched from authd yet";
+                return Err((Failure::unavailable(detail), "keys"));
+            };
+            let now = self.0.clock.now().0.div_euclid(1000);
+            match keys.verifier.verify(token, &expect, now) {
+                Ok(caller) => return Ok(caller),
+                Err(error) if again && error.wants_new_keys() => {
+                    known = self.keys(KEYS_MIN_AGE_MS).await;
+                }
+                Err(error) => {
+                    return Err((Failure::unauthorized(error.to_string()), reason(&error)));
+                }
+            }
+        }
+        Err((Failure::unauthorized("the token's key is not known"), "key"))
+    }
+
+    /// The keys, not older than `max_age_ms` if they can be had.
+    async fn keys(&self, max_age_ms: i64) -> Option<Arc<Known>> {
+        let source = self.0.keys.load_full()?;
+        let fresh = || {
+            let known = self.0.known.load_full()?;
+            let age = self.0.clock.now().0 - known.fetched_at.0;
+            ((0..max_age_ms).contains(&age) && !source.is_local()).then_some(known)
+        };
+        if let Some(known) = fresh() {
+            return Some(known);
+        }
+        let _one_at_a_time = self.0.fetching.lock().await;
+        if let Some(known) = fresh() {
+            return Some(known);
+        }
+        let fetched_at = self.0.clock.now();
+        let made = match source.keys().await {
+            Ok(jwks) => Verifier::new(&self.0.issuer, &jwks).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok(verifier) => {
+                let known = Arc::new(Known { verifier, fetched_at });
+                self.0.known.store(Some(known.clone()));
+                Some(known)
+            }
+            Err(error) => {
+                tracing::warn!(error, "the keys that verify tokens could not be fetched");
+                self.0.known.load_full()
+            }
+        }
+    }
+
+    /// Fetches the keys if there are none yet; whether there are some now.
+    pub async fn has_keys(&self) -> bool {
+        self.keys(KEYS_MAX_AGE_MS).await.is_some()
+    }
+
+    /// What the edge says of this request; `None` where it was not the edge that passed it on.
+    /// Without it, no `X-User-*` or `X-Forwarded-*` header means anything.
+    pub async fn verify_edge(&self, headers: &HeaderMap) -> Option<EdgeIdentity> {
+        let shown = headers.get(EDGE_HEADER)?.to_str().ok()?;
+        let caller = self.verify(shown, &[Kind::Service]).await.ok()?;
+        if !caller.is_service(Daemon::Proxyd) {
+            return None;
+        }
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Some(EdgeIdentity {
+            subject: text(USER_HEADER).map(str::to_owned),
+            client: text("x-forwarded-for").and_then(|address| address.trim().parse().ok()),
+            https: text("x-forwarded-proto") == Some("https"),
+        })
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate({})", self.0.daemon)
+    }
+}
+
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    auth::bearer(headers.get(header::AUTHORIZATION)?.as_bytes())
+}
+
+/// A token is three parts, the first of which is JSON in base64url (RFC 7515).
+fn looks_like_token(text: &str) -> bool {
+    text.starts_with("eyJ") && text.split('.').count() == 3
+}
+
+fn reason(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::Malformed { .. } | TokenError::Algorithm => "malformed",
+        TokenError::UnknownKey { .. } => "key",
+        TokenError::Signature => "signature",
+        TokenError::Issuer => "issuer",
+        TokenError::Audience => "audience",
+        TokenError::Kind => "kind",
+        TokenError::Expired => "expired",
+        TokenError::NotYet => "not_yet",
+        TokenError::Ended => "ended",
+    }
+}

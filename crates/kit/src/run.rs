@@ -1,0 +1,230 @@
+//! The life of a daemon: context, listen, secrets, start, serve, drain.
+
+use crate::{
+    AnySetting, Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings,
+    StartError, Tasks, peer, serve, service_key_bundle, tokens::Tokens,
+};
+use async_trait::async_trait;
+use auth::Jwks;
+use axum::Router;
+use futures::future::BoxFuture;
+use proto::{Daemon, Nothing, authd};
+use secrets::{AnyBundle, KeeperHandle};
+use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+/// How long a daemon that stops waits for work in flight.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// A daemon, as a value: what the one binary composes.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// Which.
+    pub daemon: Daemon,
+    /// The secrets it declares, without its service key.
+    pub bundles: &'static [&'static dyn AnyBundle],
+    /// The settings it reads, without those of every daemon.
+    pub settings: &'static [&'static dyn AnySetting],
+    /// Starts it: answers with what it serves.
+    pub start: fn(Context) -> BoxFuture<'static, Result<Router, StartError>>,
+}
+
+/// What the daemons of one process share.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The instance's name.
+    pub instance: String,
+    /// The instance's data directory.
+    pub data_dir: PathBuf,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Clock,
+    /// The secrets.
+    pub keeper: KeeperHandle,
+    /// Where each daemon is reached.
+    pub urls: BTreeMap<Daemon, String>,
+}
+
+impl Process {
+    /// The context of `daemon`, and the tokens it calls others with.
+    fn context(
+        &self,
+        daemon: Daemon,
+        bound: Bound,
+        stop: CancellationToken,
+    ) -> Result<Context, StartError> {
+        let http = http_client()?;
+        let (metrics, secrets) = (Metrics::default(), self.keeper.for_daemon(daemon.name()));
+        secrets.register_metrics(&mut metrics.registry());
+        let authd = self.urls.get(&Daemon::Authd).cloned();
+        let authd =
+            authd.unwrap_or_else(|| format!("http://127.0.0.1:{}", Daemon::Authd.default_port()));
+        let tokens = service_key_bundle(daemon).map(|_| {
+            let tokens =
+                Tokens::new(daemon, http.clone(), authd, self.clock.clone(), secrets.clone());
+            Arc::new(tokens)
+        });
+        Ok(Context {
+            daemon,
+            instance: self.instance.clone(),
+            data_dir: self.data_dir.clone(),
+            settings: self.settings.clone(),
+            clock: self.clock.clone(),
+            secrets,
+            tasks: Tasks::new(stop.clone()),
+            stop,
+            health: Health::default(),
+            gate: Gate::new(daemon, &self.instance, self.clock.clone(), &metrics),
+            metrics,
+            peers: Peers::new(http, self.urls.clone(), tokens),
+            bound,
+        })
+    }
+}
+
+/// An HTTP client for calls between daemons: bounded in time, through no proxy.
+///
+/// # Errors
+/// The TLS library could not be set up.
+pub fn http_client() -> Result<reqwest::Client, StartError> {
+    let failed = |error: reqwest::Error| {
+        StartError::Other("the HTTP client could not be made".into(), Some(error.into()))
+    };
+    peer::client_builder().build().map_err(failed)
+}
+
+/// Runs `program` on `listener` until `stop`. `ready` is called once, when it can do its work.
+///
+/// The listener is served from the beginning, so that `/health` and `/ready` answer while a source
+/// of secrets is waited for.
+///
+/// # Errors
+/// It could not start; nothing of it is left running.
+pub async fn run(
+    program: &Program,
+    process: &Process,
+    listener: TcpListener,
+    bound: Bound,
+    stop: CancellationToken,
+    ready: impl FnOnce() + Send + 'static,
+) -> Result<(), StartError> {
+    let stop = stop.child_token();
+    let context = process.context(program.daemon, bound, stop.clone())?;
+    let span = tracing::info_span!("daemon", name = program.daemon.name());
+    let outcome = live(program, context.clone(), listener, ready).instrument(span.clone()).await;
+    stop.cancel();
+    let busy = context.tasks.ended(GRACE).instrument(span.clone()).await;
+    if !busy.is_empty() {
+        let _entered = span.enter();
+        tracing::warn!(?busy, "stopped with work unfinished; what is stored is whole");
+    }
+    outcome
+}
+
+async fn live(
+    program: &Program,
+    context: Context,
+    listener: TcpListener,
+    ready: impl FnOnce() + Send + 'static,
+) -> Result<(), StartError> {
+    let late = serve::Late::default();
+    let router = serve::front(&context, late.clone());
+    spawn_server(&context, listener, router)?;
+    let stop = context.stop.clone();
+    let starting = async {
+        prove(&context).await?;
+        late.set((program.start)(context.clone()).await?);
+        context.health.seal();
+        Ok::<_, StartError>(())
+    };
+    tokio::select! {
+        started = starting => started?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    let health = context.health.clone();
+    tokio::select! {
+        () = health.ready() => {
+            tracing::info!("ready");
+            ready();
+        }
+        () = stop.cancelled() => return Ok(()),
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
+fn spawn_server(
+    context: &Context,
+    listener: TcpListener,
+    router: Router,
+) -> Result<(), StartError> {
+    let address = listener.local_addr().map_err(|source| {
+        StartError::Other("the listener has no address".into(), Some(source.into()))
+    })?;
+    let listener = crate::context::listen(Some(&Arc::new(listener)), address)?;
+    let stop = context.stop.clone();
+    context.tasks.spawn("http", async move {
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    Ok(())
+}
+
+/// Gets the daemon's service key, and the keys with which it verifies others.
+async fn prove(context: &Context) -> Result<(), StartError> {
+    let Some(bundle) = service_key_bundle(context.daemon) else { return Ok(()) };
+    let key = context.secrets.watch(bundle).await?;
+    if let Some(tokens) = context.peers.tokens() {
+        tokens.prove_with(key);
+    }
+    context.gate.use_keys(Arc::new(RemoteKeys(context.peers.clone())));
+    let needs = context.health.needs("the keys of authd, which verify tokens");
+    let context = context.clone();
+    context.tasks.clone().spawn("keys", async move {
+        let mut wait = Duration::from_millis(20);
+        while !context.gate.has_keys().await {
+            tokio::select! {
+                () = context.stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(2)),
+            }
+        }
+        needs.met();
+        // Fetched now, so that the first call does not wait for it; a failure shows at that call.
+        let authd = context.peers.get(Daemon::Authd);
+        if let Err(error) = authd.bearer().await {
+            tracing::warn!(%error, "authd gave no token yet");
+        }
+    });
+    Ok(())
+}
+
+/// The keys, as authd publishes them.
+#[derive(Debug)]
+struct RemoteKeys(Peers);
+
+#[async_trait]
+impl KeySource for RemoteKeys {
+    async fn keys(&self) -> Result<Jwks, String> {
+        let authd = self.0.get(Daemon::Authd).without_credential();
+        let answer = authd.call(&authd::JWKS, &Nothing {}).await;
+        let document = answer.map_err(|error| crate::chain(&error))?;
+        serde_json::from_value(document).map_err(|error| error.to_string())
+    }
+}
+
+/// Keeps secrets out of core dumps and of other processes' reach: no core dumps, not dumpable, so
+/// that `/proc/PID/mem` and `environ` are root's alone.
+///
+/// # Errors
+/// The kernel refused.
+pub fn harden() -> std::io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
+}

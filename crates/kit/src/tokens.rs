@@ -1,0 +1,139 @@
+//! This daemon's own tokens: fetched from authd when they are needed, kept until they are old.
+
+use crate::{Clock, PeerError, ServiceKey, peer};
+use proto::{Daemon, Timestamp, authd};
+use secrets::{Attempt, Secrets, Watched};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// What is presented to a peer.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    /// Nothing.
+    None,
+    /// This token.
+    Fixed(Arc<str>),
+    /// A token of this daemon for that one.
+    Service(Arc<Tokens>, Daemon),
+}
+
+/// The tokens of one daemon, one for each peer.
+pub(crate) struct Tokens {
+    daemon: Daemon,
+    http: reqwest::Client,
+    authd: String,
+    clock: Clock,
+    secrets: Secrets,
+    key: OnceLock<Watched<ServiceKey>>,
+    slots: Mutex<HashMap<Daemon, Slot>>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
+
+#[derive(Clone)]
+struct Held {
+    token: Arc<str>,
+    renew_at: Timestamp,
+    ends_at: Timestamp,
+}
+
+impl Tokens {
+    pub(crate) fn new(
+        daemon: Daemon,
+        http: reqwest::Client,
+        authd: String,
+        clock: Clock,
+        secrets: Secrets,
+    ) -> Self {
+        let (key, slots) = (OnceLock::new(), Mutex::default());
+        Self { daemon, http, authd, clock, secrets, key, slots }
+    }
+
+    /// Says with which key this daemon proves itself. Until then it has no tokens.
+    pub(crate) fn prove_with(&self, key: Watched<ServiceKey>) {
+        // A second key would mean a second start; the first stays.
+        let _second = self.key.set(key).is_err();
+    }
+
+    /// A token for `audience`; another one than `refused`, if that is given.
+    pub(crate) async fn token(
+        &self,
+        audience: Daemon,
+        refused: Option<&str>,
+    ) -> Result<Arc<str>, PeerError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.entry(audience).or_default().clone()
+        };
+        // Held while fetching: one request at a time for each peer.
+        let mut held = slot.lock().await;
+        let now = self.clock.now();
+        let usable = held.as_ref().filter(|held| Some(&*held.token) != refused);
+        if let Some(held) = usable.filter(|held| now < held.renew_at) {
+            return Ok(held.token.clone());
+        }
+        match self.fetch(audience).await {
+            Ok(fetched) => {
+                let token = fetched.token.clone();
+                *held = Some(fetched);
+                Ok(token)
+            }
+            // authd is away: the old token is good until its end.
+            Err(error) => match usable.filter(|held| now < held.ends_at) {
+                Some(held) => Ok(held.token.clone()),
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn fetch(&self, audience: Daemon) -> Result<Held, PeerError> {
+        let key = self.key.get().ok_or(PeerError::NoCredential { peer: audience.name() })?;
+        let request = authd::ServiceTokenRequest { daemon: self.daemon, audience: Some(audience) };
+        let asked_at = self.clock.now();
+        let request = &request;
+        let token = key
+            .present(|key| async move {
+                let options = peer::Options::with_bearer(key.secret().expose());
+                let endpoint = &authd::SERVICE_TOKEN;
+                match peer::send(&self.http, &self.authd, endpoint, request, &options).await {
+                    Ok(token) => Attempt::Done(token),
+                    Err(error) if error.is_unauthorized() => Attempt::Refused(error),
+                    Err(error) => Attempt::Failed(error),
+                }
+            })
+            .await?;
+        self.learn_fingerprint_key(&token);
+        let life = i64::try_from(token.expires_in).unwrap_or(i64::MAX).saturating_mul(1000);
+        Ok(Held {
+            token: token.token.into(),
+            renew_at: asked_at.plus(life / 3 * 2),
+            ends_at: asked_at.plus(life),
+        })
+    }
+
+    fn learn_fingerprint_key(&self, token: &authd::Token) {
+        let bytes = token.fingerprint_key.as_ref().and_then(|text| hex::decode(text).ok());
+        if let Some(key) = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+            self.secrets.set_fingerprint_key(key);
+        }
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({})", self.daemon)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Fixed(_) => f.write_str("Fixed(..)"),
+            Self::Service(tokens, audience) => write!(f, "{tokens:?} for {audience}"),
+        }
+    }
+}

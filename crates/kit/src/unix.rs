@@ -1,0 +1,120 @@
+//! Serving on a private Unix socket.
+
+use crate::StartError;
+use axum::{
+    Router,
+    extract::connect_info::{ConnectInfo, Connected},
+    serve::IncomingStream,
+};
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes that the path of a Unix socket can have (`sun_path`, without its terminating zero).
+pub const SOCKET_PATH_MAX: usize = 107;
+
+/// Who is at the other end of a Unix socket, as the kernel says.
+///
+/// In a handler: `ConnectInfo(peer): ConnectInfo<PeerCred>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCred {
+    /// The user id; `None` where the kernel did not say.
+    pub uid: Option<u32>,
+    /// The process id, where the kernel says.
+    pub pid: Option<i32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for PeerCred {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        match stream.io().peer_cred() {
+            Ok(cred) => Self { uid: Some(cred.uid()), pid: cred.pid() },
+            Err(_) => Self { uid: None, pid: None },
+        }
+    }
+}
+
+/// Re-exported so that a handler's crate needs no more of axum than its router.
+pub type PeerInfo = ConnectInfo<PeerCred>;
+
+/// A Unix socket that is bound and not yet served. Its file is removed when this is dropped.
+#[derive(Debug)]
+pub struct UnixSocket {
+    listener: Option<UnixListener>,
+    path: Arc<RemoveOnDrop>,
+}
+
+#[derive(Debug)]
+struct RemoveOnDrop(PathBuf);
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        // It may be gone already, with its directory.
+        let _gone = std::fs::remove_file(&self.0).is_err();
+    }
+}
+
+/// Binds a Unix socket at `path`, for its owner alone (mode 0600). A socket that a killed process
+/// left there is removed first; anything else at the path is left alone and is an error.
+///
+/// # Errors
+/// The path is too long for a socket, or cannot be bound.
+pub fn bind_unix(path: &Path) -> Result<UnixSocket, StartError> {
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return Err(StartError::Config {
+            what: format!(
+                "the socket path {} has {} bytes, and a Unix socket's has at most {SOCKET_PATH_MAX}",
+                path.display(),
+                path.as_os_str().len()
+            ),
+            hint: "choose a shorter --data-dir".into(),
+        });
+    }
+    let failed = |source| StartError::CannotCreate { path: path.into(), source };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(_) => return Err(failed(io::Error::from(io::ErrorKind::AlreadyExists))),
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    Ok(UnixSocket { listener: Some(listener), path: Arc::new(RemoveOnDrop(path.into())) })
+}
+
+impl UnixSocket {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path.0
+    }
+
+    /// Serves `router` until `stop`; then finishes what is in flight and removes the file.
+    pub async fn serve(mut self, router: Router, stop: CancellationToken) {
+        let Some(listener) = self.listener.take() else { return };
+        let service = router
+            .fallback(crate::api::no_such_path)
+            .into_make_service_with_connect_info::<PeerCred>();
+        let served = axum::serve(listener, service)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(socket = %self.path.0.display(), %error, "a socket is served no more");
+        }
+    }
+}
+
+/// Binds `path` and serves `router` on it until `stop`. See [`bind_unix`].
+///
+/// # Errors
+/// The path is too long for a socket, or cannot be bound.
+pub fn serve_unix(
+    path: &Path,
+    router: Router,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
+    Ok(bind_unix(path)?.serve(router, stop))
+}
