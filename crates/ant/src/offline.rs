@@ -1,0 +1,186 @@
+//! The harness without a model: it answers deterministically, and drives the tools on request.
+//!
+//! It is what the demo and the tests use, and it proves a whole installation without a model's
+//! key. The last message decides, in any case:
+//!
+#![doc = include_str!("offline/commands.md")]
+
+mod ask;
+mod history;
+
+use crate::budget::Budget;
+use crate::link::Link;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::tools::{Answer, ToolError, Tools};
+use crate::{AntError, Ending};
+use ask::Ask;
+use proto::turn::TurnInput;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// What the `help` command replies: the table of the commands.
+pub const HELP: &str = include_str!("offline/commands.md");
+
+/// The most that `loud` writes.
+const LOUDEST: u64 = 64 << 20;
+/// How many messages `history` looks at.
+const HISTORY: u32 = 20;
+
+/// Answers the turn. It ends within the budget; only `crash` and an attempt that was given up
+/// leave no ending.
+pub(crate) async fn run(
+    link: &Link,
+    input: &TurnInput,
+    budget: Budget,
+    progress: &Progress,
+) -> Result<Ending, AntError> {
+    let message = input.messages.last().map_or(input.prompt.as_str(), |last| &last.content);
+    let ask = Ask::read(message);
+    if ask == Ask::Crash {
+        return Err(AntError::Crashed);
+    }
+    let mut tools = Tools::new(link, input, budget.work, progress);
+    let ending =
+        match timeout_at(budget.work, answer(ask, input, budget, progress, &mut tools)).await {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(ToolError::Refused { tool, reason })) => {
+                Ending::replied(format!("I could not use `{tool}`: {reason}"))
+            }
+            Ok(Err(error @ ToolError::Lost { .. })) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the tools are lost");
+                Ending::failed(format!("I gave up: {error}."))
+            }
+            Err(_) => Ending::failed("I ran out of time."),
+        };
+    tools.close().await;
+    Ok(ending)
+}
+
+async fn answer(
+    ask: Ask,
+    input: &TurnInput,
+    budget: Budget,
+    progress: &Progress,
+    tools: &mut Tools<'_>,
+) -> Result<Ending, ToolError> {
+    Ok(match ask {
+        Ask::Echo => Ending::replied(echo(input)),
+        Ask::Remember(what) => {
+            let memory = tools.read("get_memory", json!({})).await?.text;
+            tools.change("set_memory", json!({ "content": with_line(&memory, &what) })).await?;
+            Ending::replied(format!("I will remember: {what}"))
+        }
+        Ask::Recall => match tools.read("get_memory", json!({})).await?.text.trim() {
+            "" => Ending::replied("I remember nothing yet."),
+            memory => Ending::replied(format!("I remember:\n{memory}")),
+        },
+        Ask::Forget => {
+            tools.change("set_memory", json!({ "content": "" })).await?;
+            Ending::replied("I have forgotten everything.")
+        }
+        Ask::Reply(text) => {
+            tools.change("reply", json!({ "content": text })).await?;
+            Ending::already_replied()
+        }
+        Ask::Say { first, last } => {
+            tools.change("reply", json!({ "content": first })).await?;
+            Ending::replied(last)
+        }
+        Ask::Send { to, text } => {
+            tools.change("send", json!({ "chat_jid": to, "content": text })).await?;
+            Ending::replied(format!("I sent that to {to}."))
+        }
+        Ask::History => {
+            let Answer { text, structured } =
+                tools.read("inspect_messages", json!({ "limit": HISTORY })).await?;
+            Ending::replied(history::summary(&text, structured.as_ref()))
+        }
+        Ask::Wait(seconds) => Ending::replied(wait(seconds, budget, progress).await),
+        Ask::Silent => Ending::silent(),
+        // `crash` never gets here; a process that must end has no ending to tell.
+        Ask::Fail | Ask::Crash => Ending::failed("I failed, as the message asked."),
+        Ask::Loud(bytes) => loud(bytes.min(LOUDEST)).await,
+        Ask::Help => Ending::replied(HELP),
+    })
+}
+
+fn echo(input: &TurnInput) -> String {
+    let said = |text: &str| format!("You said: {}", text.trim());
+    match input.messages.as_slice() {
+        [] => said(&input.prompt),
+        messages => {
+            let lines: Vec<String> =
+                messages.iter().map(|message| said(&message.content)).collect();
+            lines.join("\n")
+        }
+    }
+}
+
+/// The memory with one more line; a text of several lines becomes one.
+fn with_line(memory: &str, what: &str) -> String {
+    let what: Vec<&str> = what.split_whitespace().collect();
+    let what = what.join(" ");
+    match memory.trim_end() {
+        "" => format!("- {what}\n"),
+        memory => format!("{memory}\n- {what}\n"),
+    }
+}
+
+async fn wait(seconds: u64, budget: Budget, progress: &Progress) -> String {
+    let start = Instant::now();
+    // The ending itself needs a moment before the budget is over.
+    let limit = budget.work - Duration::from_millis(100).min(budget.work - start);
+    for passed in 1..=seconds {
+        let next = start + Duration::from_secs(passed);
+        if next > limit {
+            sleep_until(limit).await;
+            return format!("I waited {} of {seconds} seconds; the turn ends now.", passed - 1);
+        }
+        sleep_until(next).await;
+        progress.tell(&format!("waited {passed} of {seconds} seconds"));
+    }
+    format!("I waited {seconds} seconds.")
+}
+
+async fn loud(bytes: u64) -> Ending {
+    let output = match Output::standard() {
+        Ok(output) => output,
+        Err(error) => return Ending::failed(format!("I could not write: {error}.")),
+    };
+    let line = b"I am loud, as the message asked.\n";
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    while left > 0 {
+        let piece: Vec<u8> = line.iter().copied().cycle().take(left.min(8192)).collect();
+        left -= piece.len();
+        if !output.write(piece).await {
+            return Ending::failed("I could not write: nobody reads my standard output.");
+        }
+    }
+    output.close().await;
+    Ending::replied(format!("I wrote {bytes} bytes on standard output."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_table_is_understood_as_one() {
+        let commands: Vec<&str> = HELP.lines().filter_map(|line| line.split('`').nth(1)).collect();
+        // The first row is plain text, whose code span is its reply.
+        for command in &commands[1..] {
+            let message = command.replace('N', "3").replace("JID", "web:demo");
+            assert_ne!(Ask::read(&message), Ask::Echo, "{message}");
+        }
+        assert_eq!(commands.len(), 14);
+    }
+
+    #[test]
+    fn a_memory_grows_by_one_line_at_a_time() {
+        assert_eq!(with_line("", "tea"), "- tea\n");
+        assert_eq!(with_line("- tea\n", "milk\n- and sugar"), "- tea\n- milk - and sugar\n");
+        assert_eq!(with_line("by hand", "tea"), "by hand\n- tea\n");
+    }
+}

@@ -1,0 +1,11 @@
+//! Turns from end to end: the agent's side for real, against a routd that is played by an HTTP
+//! server and a Model Context Protocol server on a Unix socket, and that can die at any instant.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod command;
+mod giving_up;
+mod offline;
+mod process;
+mod restart;
+mod routd;

@@ -1,0 +1,356 @@
+//! A routd that serves one turn after the other, keeps what it was told, and can be killed.
+
+use ant::{AntError, IDEMPOTENCY_KEY, Options};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing};
+use proto::Timestamp;
+use proto::turn::{Harness, InputMessage, TurnAccepted, TurnEvents, TurnInput, TurnResult};
+use rmcp::ErrorData;
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities,
+    ServerConfig,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::Value;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// The longest that a test waits for anything.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// What was done and said, and what to do with what comes.
+#[derive(Default)]
+pub struct Book {
+    pub input: Option<TurnInput>,
+    pub turns: u32,
+    /// Statuses to answer to the next requests, by path, before one is served.
+    pub refusals: HashMap<&'static str, VecDeque<u16>>,
+    /// The path, or the tool, whose next request is done and then never answered.
+    pub hold: Option<&'static str>,
+    /// Every `/turn/events` is answered with 410.
+    pub given_up: bool,
+    /// A reason for which every tool call that changes something is refused.
+    pub forbidden: Option<&'static str>,
+    pub requests: Vec<&'static str>,
+    pub events: Vec<String>,
+    /// Every result that was recorded; a repeat is not.
+    pub results: Vec<TurnResult>,
+    /// Every call that arrived: tool and key.
+    pub calls: Vec<(String, Option<String>)>,
+    /// Every call that took effect.
+    pub effects: Vec<(String, Value)>,
+    pub answered_keys: HashMap<String, String>,
+    pub memory: String,
+    pub history: String,
+}
+
+#[derive(Clone)]
+pub struct Shared {
+    book: Arc<Mutex<Book>>,
+    changed: watch::Sender<()>,
+}
+
+/// How the tools are served.
+#[derive(Clone, Copy, Debug)]
+pub enum Mcp {
+    /// With sessions and event streams.
+    Sessions,
+    /// Each call by itself, answered as JSON.
+    Stateless,
+}
+
+pub struct Routd {
+    pub sockets: TempDir,
+    pub home: TempDir,
+    shared: Shared,
+    mcp: Mcp,
+    /// Its own runtime, so that it can die with all its connections.
+    process: Option<Runtime>,
+}
+
+impl Routd {
+    pub fn start() -> Self {
+        Self::start_with(Mcp::Sessions)
+    }
+
+    pub fn start_with(mcp: Mcp) -> Self {
+        let mut routd = Self::absent(mcp);
+        routd.come_back();
+        routd
+    }
+
+    /// It is not there yet.
+    pub fn absent(mcp: Mcp) -> Self {
+        let shared = Shared { book: Arc::default(), changed: watch::channel(()).0 };
+        let sockets = tempfile::tempdir().unwrap();
+        Self { sockets, home: tempfile::tempdir().unwrap(), shared, mcp, process: None }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.sockets.path().join("s")
+    }
+
+    pub fn options(&self) -> Options {
+        Options { patience: LIMIT, ..Options::new(self.sockets.path(), self.home.path()) }
+    }
+
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.shared.book.lock().unwrap()
+    }
+
+    /// The next turn asks this of the offline harness.
+    pub fn ask(&self, messages: &[&str]) {
+        self.book().next(input(Harness::Offline, messages));
+    }
+
+    /// Asks, runs the agent to its end, and gives the one result of it.
+    pub async fn answer(&self, messages: &[&str]) -> TurnResult {
+        self.ask(messages);
+        self.serve().await
+    }
+
+    /// Runs the agent on the turn that is set, and gives the one result of it.
+    pub async fn serve(&self) -> TurnResult {
+        let before = self.book().results.len();
+        self.ant().await.unwrap();
+        let mut new = self.book().results.split_off(before);
+        assert_eq!(new.len(), 1, "exactly one result: {new:?}");
+        new.pop().unwrap()
+    }
+
+    pub async fn ant(&self) -> Result<(), AntError> {
+        bounded(ant::run(self.options())).await
+    }
+
+    /// Dies: every connection breaks, and the socket is gone.
+    pub fn vanish(&mut self) {
+        self.process.take().unwrap().shutdown_background();
+        std::fs::remove_file(self.socket()).unwrap();
+    }
+
+    pub fn come_back(&mut self) {
+        let process = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(self.socket()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let router = router(self.shared.clone(), self.mcp);
+        process.spawn(async move {
+            let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+        self.process = Some(process);
+    }
+
+    /// Waits until the book says so.
+    pub async fn until(&self, what: &str, reached: impl Fn(&Book) -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        let wait = async {
+            while !reached(&self.book()) {
+                changed.changed().await.unwrap();
+            }
+        };
+        if tokio::time::timeout(LIMIT, wait).await.is_err() {
+            panic!("never: {what}; calls {:?}", self.book().calls);
+        }
+    }
+}
+
+impl Drop for Routd {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.shutdown_background();
+        }
+    }
+}
+
+pub async fn bounded<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, work).await.expect("it hangs")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline is a time of day")]
+pub fn from_now(time: Duration) -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp((now + time).as_millis().try_into().unwrap())
+}
+
+pub fn input(harness: Harness, messages: &[&str]) -> TurnInput {
+    let message = |(index, content): (usize, &&str)| InputMessage {
+        id: format!("m{index}").parse().unwrap(),
+        sender: "user:1".into(),
+        sender_name: Some("Ann".into()),
+        content: (*content).into(),
+        sent_at: Timestamp(1_700_000_000_000),
+    };
+    TurnInput {
+        turn_id: "turn-1".parse().unwrap(),
+        attempt: 2,
+        folder: "corp/eng".parse().unwrap(),
+        topic: "a topic".parse().unwrap(),
+        chat_jid: "web:corp/eng".parse().unwrap(),
+        harness,
+        command: Vec::new(),
+        prompt: "the prompt".into(),
+        messages: messages.iter().enumerate().map(message).collect(),
+        session: None,
+        deadline: from_now(Duration::from_secs(120)),
+    }
+}
+
+impl Shared {
+    fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
+        let answer = change(&mut self.book.lock().unwrap());
+        self.changed.send_replace(());
+        answer
+    }
+
+    /// Notes the request; the status to refuse it with, if it is to be refused.
+    fn arrived(&self, path: &'static str) -> Option<Response> {
+        self.change(|book| {
+            book.requests.push(path);
+            let status = book.refusals.get_mut(path)?.pop_front()?;
+            Some(StatusCode::from_u16(status).unwrap().into_response())
+        })
+    }
+
+    /// Never returns when the answer to this one is to be held back.
+    async fn held(&self, what: &str) {
+        if self.change(|book| book.hold.take_if(|held| *held == what).is_some()) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn router(shared: Shared, mcp: Mcp) -> Router {
+    let tools = Tools(shared.clone());
+    let config = StreamableHttpServerConfig::default();
+    let config = match mcp {
+        Mcp::Sessions => config,
+        Mcp::Stateless => config.with_legacy_session_mode(false).with_json_response(true),
+    };
+    let service = StreamableHttpService::<Tools, LocalSessionManager>::new(
+        move || Ok(tools.clone()),
+        Arc::default(),
+        config,
+    );
+    Router::new()
+        .route("/turn", routing::get(get_turn))
+        .route("/turn/events", routing::post(post_events))
+        .route("/turn/result", routing::post(post_result))
+        .with_state(shared)
+        .route_service("/mcp", service)
+}
+
+async fn get_turn(State(shared): State<Shared>) -> Response {
+    match shared.arrived("/turn") {
+        Some(refusal) => refusal,
+        None => Json(shared.change(|book| book.input.clone()).unwrap()).into_response(),
+    }
+}
+
+async fn post_events(State(shared): State<Shared>, Json(told): Json<TurnEvents>) -> Response {
+    if let Some(refusal) = shared.arrived("/turn/events") {
+        return refusal;
+    }
+    shared.change(|book| {
+        assert_eq!(told.attempt, 2);
+        book.events.extend(told.events.into_iter().map(|event| event.status));
+        if book.given_up {
+            return StatusCode::GONE.into_response();
+        }
+        StatusCode::NO_CONTENT.into_response()
+    })
+}
+
+async fn post_result(State(shared): State<Shared>, Json(result): Json<TurnResult>) -> Response {
+    if let Some(refusal) = shared.arrived("/turn/result") {
+        return refusal;
+    }
+    let duplicate = shared.change(|book| {
+        let duplicate = book.results.last() == Some(&result) && book.input.is_none();
+        if !duplicate {
+            book.results.push(result);
+            book.input = None;
+        }
+        duplicate
+    });
+    shared.held("/turn/result").await;
+    Json(TurnAccepted { duplicate }).into_response()
+}
+
+#[derive(Clone)]
+struct Tools(Shared);
+
+impl ServerHandler for Tools {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn call_tool(
+        &self,
+        call: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let key = context.meta.get(IDEMPOTENCY_KEY).and_then(Value::as_str).map(String::from);
+        let arguments = Value::Object(call.arguments.unwrap_or_default());
+        let tool = call.name.into_owned();
+        let answer = self.0.change(|book| {
+            book.calls.push((tool.clone(), key.clone()));
+            book.perform(&tool, arguments, key)
+        })?;
+        self.0.held(&tool).await;
+        Ok(answer.into())
+    }
+}
+
+impl Book {
+    /// Sets the next turn: `turn-1`, `turn-2`, and so on.
+    pub fn next(&mut self, mut input: TurnInput) {
+        self.turns += 1;
+        input.turn_id = format!("turn-{}", self.turns).parse().unwrap();
+        self.input = Some(input);
+    }
+
+    fn perform(
+        &mut self,
+        tool: &str,
+        arguments: Value,
+        key: Option<String>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let text = |text: &str| CallToolResult::success(vec![ContentBlock::text(text)]);
+        match tool {
+            "get_memory" => return Ok(text(&self.memory)),
+            "inspect_messages" => {
+                assert!(arguments["limit"].as_u64().unwrap() > 0);
+                return Ok(text(&self.history));
+            }
+            "set_memory" | "reply" | "send" => {}
+            _ => return Err(ErrorData::invalid_params("there is no such tool", None)),
+        }
+        let key = key.expect("a call that changes something carries a key");
+        if let Some(answer) = self.answered_keys.get(&key) {
+            return Ok(text(answer));
+        }
+        if let Some(reason) = self.forbidden {
+            return Ok(CallToolResult::error(vec![ContentBlock::text(reason)]));
+        }
+        if tool == "set_memory" {
+            self.memory = arguments["content"].as_str().unwrap().into();
+        }
+        self.effects.push((tool.into(), arguments));
+        self.answered_keys.insert(key, "done".into());
+        Ok(text("done"))
+    }
+}
