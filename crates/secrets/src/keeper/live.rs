@@ -188,7 +188,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         look: &Look<'_>,
         effects: &mut Effects,
     ) {
-        let mut verdict = match told {
+        let verdict = match told {
             Err(error) => Verdict::of_error(error),
             Ok(reading) => match state::search(self.core.needs, reading) {
                 Search::NotHere(said) => Verdict::NotHere(said),
@@ -212,17 +212,16 @@ impl<T: Send + Sync + 'static> Live<T> {
             },
         };
         let is_last = look.index + 1 == state.verdicts.len();
-        std::mem::swap(&mut state.verdicts[look.index], &mut verdict);
-        let was = verdict;
-        let is = &state.verdicts[look.index];
-        match is {
+        let Some(known) = state.verdicts.get_mut(look.index) else { return };
+        let was = std::mem::replace(known, verdict.clone());
+        match &verdict {
             Verdict::NotHere(_) if !is_last => effects.next = Some(look.index + 1),
             Verdict::NotHere(_) => self.conclude_absent(state, look, effects),
             Verdict::Waiting(_) if self.core.optional => self.conclude_absent(state, look, effects),
             Verdict::Waiting(_) | Verdict::NotAsked => {}
             Verdict::Unusable(names, reason) => {
                 let (names, reason) = (names.clone(), reason.clone());
-                if was != *is {
+                if was != verdict {
                     self.count_rejection(&names, &reason, look, effects);
                 }
                 if self.slot.get().is_some() {
@@ -236,11 +235,11 @@ impl<T: Send + Sync + 'static> Live<T> {
                 }
             }
             Verdict::Refused(reason) => {
-                let reason = reason.clone();
                 if self.core.optional {
                     self.conclude_absent(state, look, effects);
                 } else if self.slot.get().is_none() {
                     let names = state::required_names(self.core.needs);
+                    let reason = reason.clone();
                     self.fail(state, WatchError::SourceRefused { names, reason });
                 }
             }

@@ -77,6 +77,12 @@ impl Site {
         ticket
     }
 
+    /// Whether every look that was asked for has been: a request may come while a look that serves
+    /// it is about to begin for another reason.
+    pub(crate) fn is_served(&self) -> bool {
+        *self.served.borrow() >= self.asked.load(Ordering::SeqCst)
+    }
+
     /// Before a look: the ticket it serves, and who asked for it (`otherwise`, if nobody).
     pub(crate) fn begin(&self, otherwise: &str) -> (u64, String) {
         let ticket = self.asked.load(Ordering::SeqCst);
