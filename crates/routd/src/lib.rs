@@ -1,1 +1,5 @@
-//! routd.
+//! routd: the conversation plane.
+#![allow(dead_code)]
+mod prompt;
+mod route;
+mod turn;
