@@ -33,6 +33,8 @@ pub enum Code {
     NotFound,
     /// The thing is in a state that does not allow this.
     Conflict,
+    /// There was such a thing, and it is over for good. Trying again does not help.
+    Gone,
     /// The body is too large.
     TooLarge,
     /// Too many requests; `Retry-After` says when to try again.
@@ -52,6 +54,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Conflict => "conflict",
+            Self::Gone => "gone",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
@@ -67,6 +70,7 @@ impl Code {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
+            Self::Gone => 410,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
             Self::Unavailable => 503,
@@ -82,6 +86,7 @@ impl Code {
             Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
             Self::Conflict => "Not possible in the present state",
+            Self::Gone => "Over",
             Self::TooLarge => "Too large",
             Self::RateLimited => "Too many requests",
             Self::Unavailable => "Not available now",
