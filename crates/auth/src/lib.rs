@@ -41,5 +41,5 @@ pub fn issuer(instance: &str) -> String {
 pub fn install_crypto() {
     let provider = &jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
     // An error means that a provider is installed already, which is what is wanted.
-    let _ = provider.install_default().is_ok();
+    provider.install_default().ok();
 }

@@ -80,7 +80,15 @@ pub fn append(conn: &Connection, entry: &Entry<'_>) -> rusqlite::Result<i64> {
         "INSERT INTO audit (id, at_ms, actor, action, target, detail, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
-    .execute((id, entry.at_ms, entry.actor, entry.action, entry.target, entry.detail, hash))?;
+    .execute((
+        id,
+        entry.at_ms,
+        entry.actor,
+        entry.action,
+        entry.target,
+        entry.detail,
+        hash,
+    ))?;
     Ok(id)
 }
 
@@ -96,9 +104,8 @@ pub fn list(conn: &Connection, before: Option<i64>, limit: u32) -> rusqlite::Res
 
 /// Reads the whole log and says whether the chain holds.
 pub fn verify(conn: &Connection) -> Result<Chain, Error> {
-    let mut statement = conn.prepare(
-        "SELECT id, at_ms, actor, action, target, detail, hash FROM audit ORDER BY id",
-    )?;
+    let mut statement = conn
+        .prepare("SELECT id, at_ms, actor, action, target, detail, hash FROM audit ORDER BY id")?;
     let (mut rows, mut newest) = (0, String::new());
     for row in statement.query_map([], read)? {
         let row = row?;

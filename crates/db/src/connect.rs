@@ -15,7 +15,7 @@ use crate::migrate::{self, Migration};
 /// Older releases can corrupt a write-ahead log when a checkpoint races a write.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// How long a statement waits for a program outside, such as the `sqlite3` shell.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
 /// A log that grew past this is cut back after a checkpoint. In bytes.
@@ -106,6 +106,15 @@ pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
     harden(&conn).map_err(fail)?;
     conn.pragma_update(None, "query_only", true).map_err(fail)?;
     hold(&conn, &[("journal_mode", "wal"), ("query_only", "1"), ("trusted_schema", "0")])?;
+    Ok(conn)
+}
+
+/// A connection that reads this file, and may fill another one.
+pub(crate) fn copier(path: &Path) -> Result<Connection, OpenError> {
+    let fail = |source| OpenError::from_sqlite(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(fail)?;
+    harden(&conn).map_err(fail)?;
     Ok(conn)
 }
 

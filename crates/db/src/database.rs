@@ -17,8 +17,6 @@ use crate::writer::{Command, Job, Shown, Tx, Writer};
 
 /// Jobs that may wait for the writer; who comes later waits for room.
 const QUEUE: usize = 1024;
-/// How a read begins: its first statement fixes what it sees.
-const SNAPSHOT: &str = "BEGIN DEFERRED";
 
 /// How to open a database.
 #[derive(Clone, Debug)]
@@ -175,13 +173,13 @@ impl Database {
         E: From<Error> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
-        self.inner.readers.run(Some(SNAPSHOT), query).await
+        self.inner.readers.run(query).await
     }
 
     /// Writes a compact copy as of one moment to `target`, which must not exist: complete and on the disk, or not there.
     pub async fn backup_to(&self, target: impl Into<PathBuf>) -> Result<(), BackupError> {
         let target = target.into();
-        self.inner.readers.run(None, move |conn| backup::copy(conn, &target)).await
+        self.inner.readers.run_alone(move |conn| backup::copy(conn, &target)).await
     }
 
     /// Reads the whole file and says what is damaged. Takes as long as reading it does.
@@ -223,7 +221,7 @@ impl Database {
         let (done, closed) = oneshot::channel();
         if self.inner.queue.send(Command::Close(done)).await.is_ok() {
             // An error means that the writer is gone already, which is what was asked for.
-            let _ = closed.await.is_ok();
+            closed.await.ok();
         }
     }
 

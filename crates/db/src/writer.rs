@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::connect;
 use crate::error::Error;
 use crate::lock::OwnerLock;
 use crate::stats::Counters;
@@ -52,7 +53,8 @@ struct Ran {
     label: &'static str,
     keep: bool,
     effects: Vec<Effect>,
-    /// Tells the caller: its own result when the commit went well, the error otherwise.
+    /// Tells the caller: its own result when the commit went well, the error otherwise. Also a failure of its own is
+    /// only true when the commit went well: a row may have been refused because of one that is not there now.
     tell: Box<dyn FnOnce(Result<(), Error>) + Send>,
 }
 
@@ -96,11 +98,7 @@ impl Job {
             let keep = result.is_ok();
             let effects = tx.map(|tx| tx.effects.take()).unwrap_or_default();
             let tell = Box::new(move |committed: Result<(), Error>| {
-                let answer = match committed {
-                    // A job that failed has its own reason, whatever became of the others.
-                    Err(error) if keep => Err(E::from(error)),
-                    _ => result,
-                };
+                let answer = committed.map_err(E::from).and(result);
                 if reply.send(answer).is_err() {
                     tracing::debug!(label, "nobody waited for this write any more");
                 }
@@ -197,8 +195,11 @@ impl Writer {
     }
 
     fn empty_log(&self) -> Result<(), Error> {
-        let busy: bool =
-            self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        // Nobody's write should wait until some read has ended.
+        self.conn.busy_timeout(Duration::ZERO)?;
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        self.conn.busy_timeout(connect::BUSY)?;
+        let busy: bool = busy?;
         if busy {
             let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
             let what = Some("a reader still needs the log".to_owned());
@@ -240,10 +241,10 @@ impl Writer {
         let mut next = Some(first);
         while let Some(job) = next.take() {
             let (ran, whole) = self.one(job);
-            done.push(ran);
             if !whole {
-                return self.give_up(done, Error::transaction_lost());
+                return self.lost(done, ran);
             }
+            done.push(ran);
             if done.len() >= BATCH || started.elapsed() >= SPAN {
                 break;
             }
@@ -292,6 +293,16 @@ impl Writer {
             }
             (ran.tell)(Ok(()));
         }
+    }
+
+    /// The transaction ended under `last`: by SQLite on a grave error, which is then what `last` failed with.
+    fn lost(&self, mut done: Vec<Ran>, last: Ran) -> ControlFlow<()> {
+        if last.keep {
+            done.push(last);
+        } else {
+            (last.tell)(Ok(()));
+        }
+        self.give_up(done, Error::transaction_lost())
     }
 
     /// The transaction failed: nothing of it is kept, and everyone in it is told.

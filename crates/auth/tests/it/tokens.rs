@@ -279,7 +279,8 @@ fn an_epoch_ends_the_tokens_before_it() {
         let verifier = Verifier::new(issuer("demo"), &document).unwrap();
         verifier.verify(token, &ROUTD, NOW).map(|_| ())
     };
-    let cases: [(&[(&str, u64)], u64, bool); 8] = [
+    type Epochs<'a> = &'a [(&'a str, u64)];
+    let cases: [(Epochs<'_>, u64, bool); 8] = [
         (&[], 0, true),
         (&[("service:webd", 1)], 0, false),
         (&[("service:webd", 1)], 1, true),
