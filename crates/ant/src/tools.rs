@@ -183,6 +183,8 @@ impl<'a> Tools<'a> {
             .await
             .map_err(|error| match error {
                 ClientInitializeError::JsonRpcError(error) => Miss::Refused(line(&error)),
+                // Its own `source` stops here, and the cause decides what to do.
+                ClientInitializeError::TransportError { error, .. } => Miss::Passing(error.into()),
                 error => Miss::Passing(error.into()),
             })
     }

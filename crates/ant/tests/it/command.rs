@@ -120,7 +120,10 @@ async fn what_a_program_leaves_behind_neither_holds_up_the_turn_nor_lives_on() {
 #[tokio::test]
 async fn a_stop_ends_the_program_and_posts_nothing() {
     let routd = Routd::start();
-    script(&routd, "(sh -c 'echo $$ > pid; exec sleep 600') & echo 'status: begun' >&2; wait");
+    script(
+        &routd,
+        "(sh -c 'echo $$ > pid; exec sleep 600') & while [ ! -e pid ]; do sleep 0.05; done; echo 'status: begun' >&2; wait",
+    );
     let begun = routd.until("the program runs", |book| {
         book.events == ["begun"] && routd.home.path().join("pid").exists()
     });
@@ -145,21 +148,21 @@ async fn a_bridge_offers_the_tools_over_tcp_only_when_it_is_asked_for() {
         routd.until("the address is known", |book| !book.events.is_empty()).await;
         let url = routd.book().events[0].clone();
         let turn = url.strip_suffix("/mcp").unwrap().to_owned() + "/turn";
-        let answer = reqwest_get(&turn).await;
+        let answer = get_over_tcp(&turn).await;
         std::fs::write(routd.home.path().join("go"), "").unwrap();
         (url, answer)
     };
     let (ended, (url, answer)) = bounded(async { tokio::join!(ant::run(options), client) }).await;
     ended.unwrap();
     assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-    assert!(answer.contains("200 OK") && answer.contains("\"turn_id\":\"turn-1\""), "{answer}");
+    assert!(answer.contains("200 OK") && answer.contains("\"turn_id\":\"turn-2\""), "{answer}");
     let address = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
     let late = tokio::net::TcpStream::connect(address).await;
     assert!(late.is_err(), "the port is closed when the run is over");
 }
 
 /// A request by hand, over TCP.
-async fn reqwest_get(url: &str) -> String {
+async fn get_over_tcp(url: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();

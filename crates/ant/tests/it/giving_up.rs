@@ -2,6 +2,7 @@
 
 use crate::routd::{Mcp, Routd, bounded, from_now};
 use ant::{AntError, Options};
+use proto::turn::Outcome;
 use std::error::Error;
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ async fn a_result_that_nobody_takes_is_posted_until_the_deadline() {
 }
 
 #[tokio::test]
-async fn tools_that_are_gone_for_good_fail_the_turn_with_a_line() {
+async fn a_routd_that_goes_away_for_good_is_waited_for_until_the_deadline() {
     let mut routd = Routd::start();
     routd.ask(&["reply one"]);
     routd.book().input.as_mut().unwrap().deadline = from_now(Duration::from_secs(3));
@@ -93,6 +94,22 @@ async fn tools_that_are_gone_for_good_fail_the_turn_with_a_line() {
     routd.vanish();
     let error = bounded(ant).await.unwrap_err();
     assert!(matches!(error, AntError::Unreachable { .. }), "{error:?}");
+    assert_eq!(routd.book().effects.len(), 1);
+}
+
+#[tokio::test]
+async fn tools_that_are_refused_for_good_fail_the_turn_with_a_line() {
+    let routd = Routd::start();
+    routd.book().refusals.insert("/mcp", std::iter::repeat_n(403, 100).collect());
+    let result = routd.answer(&["reply one"]).await;
+    assert_eq!(result.outcome, Outcome::Failed);
+    let line = "I gave up: the tool `reply` could not be reached.";
+    assert_eq!(result.text.as_deref(), Some(line));
+    assert_eq!(routd.book().requests.iter().filter(|path| **path == "/mcp").count(), 5);
+    assert_eq!(routd.book().calls, []);
+    // A few refusals, as from one that is starting, are borne.
+    routd.book().refusals.insert("/mcp", [403, 502, 404].into());
+    assert_eq!(routd.answer(&["say one then two"]).await.text.as_deref(), Some("two"));
     assert_eq!(routd.book().effects.len(), 1);
 }
 

@@ -1,8 +1,9 @@
 //! A routd that serves one turn after the other, keeps what it was told, and can be killed.
 
 use ant::{AntError, IDEMPOTENCY_KEY, Options};
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use proto::Timestamp;
@@ -249,8 +250,19 @@ fn router(shared: Shared, mcp: Mcp) -> Router {
         .route("/turn", routing::get(get_turn))
         .route("/turn/events", routing::post(post_events))
         .route("/turn/result", routing::post(post_result))
-        .with_state(shared)
+        .with_state(shared.clone())
         .route_service("/mcp", service)
+        .layer(middleware::from_fn_with_state(shared, refuse_tools))
+}
+
+async fn refuse_tools(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    match request.uri().path() {
+        "/mcp" => match shared.arrived("/mcp") {
+            Some(refusal) => refusal,
+            None => next.run(request).await,
+        },
+        _ => next.run(request).await,
+    }
 }
 
 async fn get_turn(State(shared): State<Shared>) -> Response {
