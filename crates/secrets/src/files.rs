@@ -6,14 +6,13 @@
 
 use crate::{Malformed, SECRET_BYTES_MAX, Secret, Versions};
 use rustix::{
-    fd::OwnedFd,
-    fs::{FileType, Mode, OFlags, Stat},
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::AsFd,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +20,9 @@ use zeroize::Zeroizing;
 
 /// The longest `\r\n` that may follow a value.
 const NEWLINE_MAX: usize = 2;
+
+/// How often a path is tried that is being renamed at the same time.
+const BENEATH_TRIES: u32 = 16;
 
 /// What makes one state of one file differ from another: its inode, its time of change, its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +92,9 @@ impl From<Malformed> for FileError {
 pub enum Links {
     /// It is: the operator gave the path, and where it leads is theirs to say.
     Follow,
+    /// It is, as long as all of the path stays below the directory. Where the system cannot promise
+    /// that (a kernel without `openat2`), links are refused.
+    Beneath,
     /// It is refused.
     Refuse,
 }
@@ -106,25 +111,46 @@ pub struct Opened {
 /// # Errors
 /// When it is not there, is not a regular file, or cannot be opened.
 pub fn open(directory: impl AsFd, name: &Path, links: Links) -> Result<Opened, FileError> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let flags = match links {
-        Links::Follow => flags,
-        Links::Refuse => flags | OFlags::NOFOLLOW,
-    };
-    let opened: OwnedFd =
-        rustix::fs::openat(directory, name, flags, Mode::empty()).map_err(|errno| match errno {
-            Errno::NOENT => FileError::Missing,
-            Errno::LOOP => Malformed::because("it is a symbolic link").into(),
-            // A socket, or a device that nothing serves.
-            Errno::NXIO | Errno::NODEV => Malformed::because("it is not a regular file").into(),
-            other => FileError::Io(other.into()),
-        })?;
+    let opened = open_any(directory.as_fd(), name, links).map_err(|errno| match errno {
+        Errno::NOENT => FileError::Missing,
+        Errno::LOOP => Malformed::because("it is a symbolic link").into(),
+        Errno::XDEV => Malformed::because("it is a link that leaves the directory").into(),
+        // A socket, or a device that nothing serves.
+        Errno::NXIO | Errno::NODEV => Malformed::because("it is not a regular file").into(),
+        Errno::ACCESS | Errno::PERM => {
+            Malformed::because("this user is not allowed to read it").into()
+        }
+        other => FileError::Io(other.into()),
+    })?;
     let stat = rustix::fs::fstat(&opened).map_err(|errno| FileError::Io(errno.into()))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(Opened { file: File::from(opened), stat }),
         FileType::Directory => Err(Malformed::because("it is a directory").into()),
         FileType::Fifo => Err(Malformed::because("it is a FIFO").into()),
         _ => Err(Malformed::because("it is not a regular file").into()),
+    }
+}
+
+/// Opens whatever `name` is, without waiting for the other end of a FIFO.
+fn open_any(directory: BorrowedFd<'_>, name: &Path, links: Links) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let plainly = |flags| rustix::fs::openat(directory, name, flags, Mode::empty());
+    match links {
+        Links::Follow => plainly(flags),
+        Links::Refuse => plainly(flags | OFlags::NOFOLLOW),
+        Links::Beneath => {
+            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+            for _ in 0..BENEATH_TRIES {
+                match rustix::fs::openat2(directory, name, flags, Mode::empty(), beneath) {
+                    // A rename somewhere in the path, just now.
+                    Err(Errno::AGAIN) => {}
+                    // An old kernel, or a sandbox that does not know the call.
+                    Err(Errno::NOSYS | Errno::PERM) => return plainly(flags | OFlags::NOFOLLOW),
+                    other => return other,
+                }
+            }
+            Err(Errno::AGAIN)
+        }
     }
 }
 
@@ -259,6 +285,31 @@ mod tests {
             read(Path::new("/dev/null"), Links::Follow).unwrap_err(),
             "it is not a regular file"
         );
+    }
+
+    #[test]
+    fn a_link_may_be_followed_as_long_as_it_stays_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
+        fs::create_dir(&inside).unwrap();
+        fs::write(inside.join("target"), "t").unwrap();
+        fs::write(dir.path().join("outside"), "o").unwrap();
+        for (link, target) in
+            [("stays", "target"), ("leaves", "../outside"), ("absolute", "/etc/hostname")]
+        {
+            std::os::unix::fs::symlink(target, inside.join(link)).unwrap();
+        }
+        let handle = File::open(&inside).unwrap();
+        let read = |name: &str| open(&handle, Path::new(name), Links::Beneath);
+        assert_eq!(read("stays").unwrap().versions().unwrap().current.expose(), b"t");
+        for name in ["leaves", "absolute", "../outside"] {
+            match read(name).unwrap_err() {
+                FileError::Malformed(reason) => {
+                    assert_eq!(reason.to_string(), "it is a link that leaves the directory");
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
     }
 
     #[test]

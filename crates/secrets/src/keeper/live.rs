@@ -162,7 +162,8 @@ impl<T: Send + Sync + 'static> Live<T> {
     fn renew(&self, state: &mut State, reading: &Reading, look: &Look<'_>, effects: &mut Effects) {
         let gathered = state::gather(self.core.needs, &state.held, &state.released, reading);
         self.note_trouble(state, gathered.trouble, look, effects);
-        let Some(held) = gathered.held else { return };
+        let Some(mut held) = gathered.held else { return };
+        state::keep_dates(&state.held, &mut held);
         let set = reading::currents(&held);
         let Some(slot) = self.slot.get() else { return };
         if reading::same(&slot.published.load().current.set, &set) {

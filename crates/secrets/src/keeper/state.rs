@@ -256,6 +256,18 @@ pub(crate) fn gather(
     Gathered { held: whole.then_some(next), trouble }
 }
 
+/// Lets a value that is the same as before keep its date: where many values share a file, the
+/// source dates all of them anew whenever one changes.
+pub(crate) fn keep_dates(last: &BTreeMap<Name, Arc<Held>>, next: &mut BTreeMap<Name, Arc<Held>>) {
+    for (name, held) in next {
+        let Some(last) = last.get(name) else { continue };
+        if last.current.same_as(&held.current) && last.changed_at < held.changed_at {
+            let changed_at = last.changed_at;
+            *held = Arc::new(Held { changed_at, ..(**held).clone() });
+        }
+    }
+}
+
 /// What a source that may become the bundle's own has of it.
 #[derive(Debug)]
 pub(crate) enum Search {

@@ -74,7 +74,6 @@ async fn the_metrics_have_their_documented_names() {
     ] {
         assert!(text.lines().any(|l| l.starts_with(line)), "{line} is not in:\n{text}");
     }
-    assert!(text.contains("# TYPE arizuko_secret_rejected counter"), "{text}");
     assert!(!text.contains("k-1") && !text.contains("k-2"), "{text}");
 }
 
@@ -85,4 +84,17 @@ async fn age_counts_from_the_change_and_survives_polls() {
     let status = &secrets.status()[0];
     assert_eq!(status.age_seconds, Some(300));
     assert_eq!(status.previous_accepted_until, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_keeps_its_age_when_only_its_file_changes() {
+    let (source, secrets, _watched) = with_key().await;
+    source.set_changed_at("KEY", wall_begin() - MINUTE);
+    secrets.refresh().await;
+    let age = || secrets.status()[0].age_seconds;
+    // An undated value that turns out to be dated keeps the time since it was taken.
+    assert_eq!(age(), Some(0));
+    source.set_changed_at("KEY", wall_begin() + MINUTE);
+    pass(2 * MINUTE).await;
+    assert_eq!(age(), Some(120));
 }
