@@ -1,0 +1,125 @@
+//! What the handlers and loops of authd share.
+
+use crate::{
+    keyring::{Keyring, KeyringError},
+    limits::Limits,
+    pages::Pages,
+    service_key::ServiceKeys,
+    session::{Capability, Session},
+    store::{Store, StoreError},
+    token::Grant,
+};
+use kit::{Clock, Context, Failure, Gate};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
+use proto::authd::Token;
+use rand::RngCore;
+use std::fmt;
+
+/// The name of the fingerprint key among the sealed values.
+const FINGERPRINT_KEY: &str = "fingerprint_key";
+
+/// Labels of what was asked for a token.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Asked {
+    pub(crate) subject: String,
+}
+
+/// authd, alive.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) ring: Keyring,
+    pub(crate) service_keys: ServiceKeys,
+    pub(crate) limits: Limits,
+    pub(crate) pages: Pages,
+    pub(crate) clock: Clock,
+    pub(crate) gate: Gate,
+    pub(crate) issued: Family<Asked, Counter>,
+    pub(crate) refused: Family<Asked, Counter>,
+    instance: String,
+    fingerprint_key: FingerprintKey,
+}
+
+impl App {
+    pub(crate) async fn new(
+        context: &Context,
+        store: Store,
+        ring: Keyring,
+        service_keys: ServiceKeys,
+    ) -> Result<Self, KeyringError> {
+        let fingerprint_key = FingerprintKey::load(&store, &ring).await?;
+        context.secrets.set_fingerprint_key(fingerprint_key.0);
+        let metrics = &context.metrics;
+        Ok(Self {
+            store,
+            ring,
+            service_keys,
+            limits: Limits::new(),
+            pages: Pages::new(&context.instance),
+            clock: context.clock.clone(),
+            gate: context.gate.clone(),
+            issued: metrics.counter_family("tokens_issued", "Tokens that authd signed"),
+            refused: metrics
+                .counter_family("tokens_refused", "Requests for a token that authd refused"),
+            instance: context.instance.clone(),
+            fingerprint_key,
+        })
+    }
+
+    /// A signed token of that grant.
+    pub(crate) fn mint(&self, grant: &Grant) -> Result<Token, Failure> {
+        let now = self.clock.now();
+        let token = self.ring.sign(|jwks| grant.claims(&self.instance, now, jwks));
+        let token = token.map_err(|error| Failure::internal(&error))?;
+        self.issued.get_or_create(&Asked { subject: grant.subject.to_string() }).inc();
+        let is_service = grant.kind == auth::Kind::Service;
+        Ok(Token {
+            token,
+            token_type: "Bearer".into(),
+            expires_in: grant.life.as_secs(),
+            scope: grant.scopes.iter().map(ToString::to_string).collect(),
+            fingerprint_key: is_service.then(|| hex::encode(self.fingerprint_key.0)),
+        })
+    }
+
+    /// The session of a cookie, if it still counts; its use is written down now and then.
+    pub(crate) async fn session(&self, cookie: &Capability) -> Result<Option<Session>, StoreError> {
+        let now = self.clock.now();
+        let found = self.store.session(cookie.hash()).await?;
+        let Some(mut session) = found.filter(|session| session.is_live(now)) else {
+            return Ok(None);
+        };
+        if session.wants_note(now) {
+            self.store.touch_session(session.id, now).await?;
+            session.seen = now;
+        }
+        Ok(Some(session))
+    }
+}
+
+/// The key under which the instance's daemons fingerprint secrets. It opens nothing.
+struct FingerprintKey([u8; 32]);
+
+impl FingerprintKey {
+    /// The instance's own, made once.
+    async fn load(store: &Store, ring: &Keyring) -> Result<Self, KeyringError> {
+        let mut key = [0; 32];
+        if let Some(sealed) = store.sealed_value(FINGERPRINT_KEY).await? {
+            let opened = ring.open_value(FINGERPRINT_KEY, &sealed)?;
+            let opened = <[u8; 32]>::try_from(opened.as_ref());
+            return opened.map(Self).map_err(|_| secrets::seal::SealError::NotSealed.into());
+        }
+        rand::rng().fill_bytes(&mut key);
+        store.add_sealed_value(FINGERPRINT_KEY, ring.seal_value(FINGERPRINT_KEY, &key)?).await?;
+        Ok(Self(key))
+    }
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey(..)")
+    }
+}

@@ -1,0 +1,193 @@
+//! authd's JSON endpoints: keys, service tokens, sessions, audit.
+
+use crate::{
+    app::{App, Asked},
+    keyring::act,
+    service_key::{Minted, own_name},
+    session::Capability,
+    store::StoreError,
+    token::Grant,
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{ConnectInfo, State},
+    http::{Extensions, HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use kit::{Api, Caller, Failure};
+use proto::{
+    Code, Daemon, Needs, Nothing, Route, Timestamp,
+    authd::{self, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token},
+    routd::{AuditPage, AuditQuery, AuditRow},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Rows of the audit log on a page, unless the request says otherwise, and at most.
+const AUDIT_PAGE: (u32, u32) = (100, 500);
+
+/// Adds the endpoints.
+pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
+    api.raw(authd::JWKS.route, get(keys).with_state(app.clone()));
+    api.raw(authd::KEYS.route, get(keys).with_state(app.clone()));
+    // Which key is good depends on the daemon that asks, which the body says: so the check is made
+    // here, and not by the gate before the body is read.
+    let open = Route { needs: Needs::Nobody, ..authd::SERVICE_TOKEN.route };
+    api.raw(open, post(service_token).with_state(app.clone()));
+    api.mount(authd::RESOLVE_SESSION, app.clone(), resolve);
+    api.mount(authd::SIGNING_KEYS, app.clone(), |app, _, _: Nothing| async move {
+        Ok(signing_keys(&app))
+    });
+    api.mount(authd::ROTATE_KEYS, app.clone(), rotate);
+    api.mount(authd::AUDIT, app.clone(), audit);
+}
+
+async fn keys(State(app): State<Arc<App>>) -> Response {
+    let fresh = HeaderValue::from_static("public, max-age=300");
+    ([(header::CACHE_CONTROL, fresh)], Json(app.ring.jwks())).into_response()
+}
+
+async fn service_token(
+    State(app): State<Arc<App>>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    let request: ServiceTokenRequest = serde_json::from_slice(&body).map_err(|_| {
+        Failure::bad_request(format!(
+            "send {{\"daemon\":\"NAME\"}}, where NAME is one of {}; \"audience\", the daemon that \
+             the token is for, is one of them too",
+            Daemon::ALL.map(Daemon::name).join(" ")
+        ))
+    })?;
+    let presented = headers.get(header::AUTHORIZATION);
+    let presented = presented.and_then(|header| auth::bearer(header.as_bytes()));
+    let peer = peer_address(&extensions);
+    admit(&app, request.daemon, presented, peer).await?;
+    let grant = Grant::service(request.daemon, request.audience);
+    Ok(credential(app.mint(&grant)?))
+}
+
+/// Whether the bearer of this key may have the daemon's token.
+async fn admit(
+    app: &App,
+    daemon: Daemon,
+    presented: Option<&str>,
+    peer: Option<IpAddr>,
+) -> Result<(), Failure> {
+    let known = presented.is_some_and(|key| app.service_keys.knows(daemon, key.as_bytes()));
+    if !known && let Err(wait) = app.limits.refuse(peer) {
+        app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
+        return Err(too_many(wait));
+    }
+    if let Some(key) = presented
+        && app.service_keys.check(daemon, key.as_bytes()).await
+    {
+        return Ok(());
+    }
+    let failure = refusal(daemon, app.service_keys.minted(daemon), presented.is_some());
+    app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
+    let from = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
+    let detail = format!("asked from {from}: {}", failure.problem().detail);
+    let row = act(app.clock.now(), "anonymous", "token.refuse", &daemon.subject(), &detail);
+    app.store.note(row).await.map_err(failed)?;
+    Err(failure)
+}
+
+/// What the daemon's operator is to do.
+fn refusal(daemon: Daemon, minted: Minted, presented: bool) -> Failure {
+    let own = own_name(daemon);
+    let wanted = match minted {
+        Minted::ByOwn => format!("the value that authd has as {own}"),
+        _ => "the value that authd has as AUTHD_SERVICE_KEY".to_owned(),
+    };
+    let detail = match (minted, presented) {
+        (Minted::ByNone, _) => format!(
+            "no key mints the token of {daemon}: authd has neither {own} nor AUTHD_SERVICE_KEY; put \
+             one into a source of authd's secrets"
+        ),
+        (_, false) => format!("{daemon} showed no key: send `Authorization: Bearer` with {wanted}"),
+        (_, true) => format!(
+            "the key that {daemon} showed is not accepted for it: give {daemon} {wanted}, as its \
+             AUTHD_SERVICE_KEY; `arizuko secrets status` compares the two"
+        ),
+    };
+    Failure::unauthorized(detail).code("service_key_refused")
+}
+
+fn too_many(wait: Duration) -> Failure {
+    let detail =
+        "this address was refused too often; look at the last refusal, which says what to do";
+    Failure::new(Code::RateLimited, detail).retry_after(wait)
+}
+
+/// A token, as an answer that nobody keeps.
+pub(crate) fn credential(token: Token) -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(token)).into_response()
+}
+
+async fn resolve(app: Arc<App>, _: Caller, request: ResolveSession) -> Result<Session, Failure> {
+    let found = match Capability::presented(&request.cookie) {
+        Some(cookie) => app.session(&cookie).await.map_err(failed)?,
+        None => None,
+    };
+    let session = found.ok_or_else(|| {
+        Failure::not_found("the cookie stands for no session that lasts; log in again")
+            .code("no_session")
+    })?;
+    Ok(Session { expires_at: session.ends(), subject: session.subject })
+}
+
+fn signing_keys(app: &App) -> SigningKeys {
+    let key = |key: crate::signing_key::Key| SigningKey {
+        kid: key.kid,
+        state: key.state.name().into(),
+        since: key.since,
+    };
+    SigningKeys { keys: app.ring.keys().into_iter().map(key).collect() }
+}
+
+async fn rotate(app: Arc<App>, caller: Caller, _: Nothing) -> Result<SigningKeys, Failure> {
+    // Where a rotation is under way there is nothing to begin, and the answer shows it.
+    app.ring.rotate(caller.subject().as_str()).await.map_err(|error| Failure::internal(&error))?;
+    Ok(signing_keys(&app))
+}
+
+async fn audit(app: Arc<App>, _: Caller, query: AuditQuery) -> Result<AuditPage, Failure> {
+    let (usual, most) = AUDIT_PAGE;
+    let limit = query.limit.unwrap_or(usual).clamp(1, most);
+    let rows = app.store.audit(query.before, limit).await.map_err(failed)?;
+    let whole = u32::try_from(rows.len()).is_ok_and(|length| length == limit);
+    let next = rows.last().filter(|_| whole).map(|row| row.id).filter(|id| *id > 1);
+    let rows = rows.into_iter().map(|row| AuditRow {
+        id: row.id,
+        at: Timestamp(row.at_ms),
+        actor: row.actor,
+        action: row.action,
+        target: row.target,
+        detail: row.detail,
+        hash: row.hash,
+    });
+    Ok(AuditPage { rows: rows.collect(), next })
+}
+
+/// A database that is only busy is worth trying again.
+pub(crate) fn failed(error: StoreError) -> Failure {
+    match &error {
+        StoreError::Database(cause) if cause.is_retryable() => {
+            Failure::unavailable("authd's database is busy; try again")
+                .retry_after(Duration::from_secs(1))
+        }
+        _ => Failure::internal(&error),
+    }
+}
+
+/// The address at the other end of the connection.
+pub(crate) fn peer_address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}

@@ -1,0 +1,285 @@
+//! All SQL of authd. Every change and its audit row are one transaction.
+
+use crate::session::{LinkState, Session};
+use db::{Database, Migration, Options, Tx, audit};
+use proto::Timestamp;
+use rusqlite::OptionalExtension;
+use std::{collections::BTreeMap, path::Path};
+
+mod keys;
+
+pub(crate) use keys::{Change, KeyRow, Renewal};
+
+/// `auth` in ASCII: what `PRAGMA application_id` of an authd.db says.
+const APPLICATION_ID: i32 = 0x6175_7468;
+
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "keys, sessions, links", sql: include_str!("store/schema.sql") },
+    Migration { version: 2, name: "audit", sql: audit::SCHEMA },
+];
+
+/// How long rows that are over are kept, so that a person who comes late is told why.
+const KEEP_ENDED_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Why something could not be kept or found.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The database failed.
+    #[error("authd's database failed")]
+    Database(#[source] db::Error),
+    /// The row is not as it was when the change was decided. Decide again.
+    #[error("{0} has changed in the meantime")]
+    Moved(String),
+}
+
+impl From<db::Error> for StoreError {
+    fn from(error: db::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Something that was done, for the audit log. No field may hold a secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Act {
+    pub(crate) at: Timestamp,
+    pub(crate) actor: String,
+    pub(crate) action: &'static str,
+    pub(crate) target: String,
+    pub(crate) detail: String,
+}
+
+impl Act {
+    fn append(&self, tx: &Tx<'_>) -> rusqlite::Result<()> {
+        let entry = audit::Entry {
+            at_ms: self.at.0,
+            actor: &self.actor,
+            action: self.action,
+            target: &self.target,
+            detail: &self.detail,
+        };
+        audit::append(tx, &entry).map(drop)
+    }
+}
+
+/// SHA-256 of a code or a cookie.
+pub(crate) type Hash = [u8; 32];
+
+/// authd.db.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    db: Database,
+}
+
+impl Store {
+    pub(crate) async fn open(path: &Path) -> Result<Self, db::OpenError> {
+        Ok(Self { db: Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await? })
+    }
+
+    /// Why the last write failed, if it did.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.db.health().trouble
+    }
+
+    /// Notes what was done, where nothing else is to be kept of it.
+    pub(crate) async fn note(&self, act: Act) -> Result<(), StoreError> {
+        Ok(self.db.write("audit", move |tx| act.append(tx)).await?)
+    }
+
+    /// A page of the audit log, newest first.
+    pub(crate) async fn audit(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<audit::Row>, StoreError> {
+        Ok(self.db.read(move |conn| audit::list(conn, before, limit)).await?)
+    }
+
+    /// Keeps a one-time link.
+    pub(crate) async fn add_link(
+        &self,
+        code: Hash,
+        subject: String,
+        ends: Timestamp,
+        act: Act,
+    ) -> Result<(), StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            tx.execute(
+                "INSERT INTO login_links (code_hash, subject, made_at_ms, ends_at_ms)
+                 VALUES (?1, ?2, ?3, ?4)",
+                (code, &subject, act.at.0, ends.0),
+            )?;
+            act.append(tx)
+        };
+        Ok(self.db.write("link", job).await?)
+    }
+
+    /// What is known of a link. Changes nothing.
+    pub(crate) async fn link(&self, code: Hash, now: Timestamp) -> Result<LinkState, StoreError> {
+        let row = self.db.read(move |conn| {
+            conn.prepare_cached(
+                "SELECT ends_at_ms, spent_at_ms FROM login_links WHERE code_hash = ?1",
+            )?
+            .query_row([code], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)))
+            .optional()
+        });
+        Ok(LinkState::of(row.await?, now))
+    }
+
+    /// Spends a link and begins the session, or does neither: `None` when somebody was faster or the
+    /// link has ended. `act` says who was where; its actor and target are filled in.
+    pub(crate) async fn spend_link(
+        &self,
+        code: Hash,
+        cookie: Hash,
+        act: Act,
+    ) -> Result<Option<Session>, StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            let now = act.at.0;
+            let subject: Option<String> = tx
+                .prepare_cached(
+                    "UPDATE login_links SET spent_at_ms = ?2
+                     WHERE code_hash = ?1 AND spent_at_ms IS NULL AND ends_at_ms > ?2
+                     RETURNING subject",
+                )?
+                .query_row((code, now), |row| row.get(0))
+                .optional()?;
+            let Some(subject) = subject else { return Ok(None) };
+            tx.execute(
+                "INSERT INTO sessions (cookie_hash, subject, made_at_ms, seen_at_ms)
+                 VALUES (?1, ?2, ?3, ?3)",
+                (cookie, &subject, now),
+            )?;
+            let id = tx.last_insert_rowid();
+            tx.execute("UPDATE login_links SET session = ?2 WHERE code_hash = ?1", (code, id))?;
+            let target = format!("session {id}");
+            Act { actor: subject.clone(), target, ..act.clone() }.append(tx)?;
+            Ok(Some(Session { id, subject, made: act.at, seen: act.at }))
+        };
+        Ok(self.db.write("login", job).await?)
+    }
+
+    /// The session of a cookie, unless somebody ended it. Whether it is over by itself is for
+    /// [`Session`] to say.
+    pub(crate) async fn session(&self, cookie: Hash) -> Result<Option<Session>, StoreError> {
+        let row = self.db.read(move |conn| {
+            conn.prepare_cached(
+                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
+                 WHERE cookie_hash = ?1 AND ended_at_ms IS NULL",
+            )?
+            .query_row([cookie], read_session)
+            .optional()
+        });
+        Ok(row.await?)
+    }
+
+    /// The sessions of somebody that nobody ended.
+    pub(crate) async fn sessions_of(&self, subject: String) -> Result<Vec<Session>, StoreError> {
+        let rows = self.db.read(move |conn| {
+            conn.prepare_cached(
+                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
+                 WHERE subject = ?1 AND ended_at_ms IS NULL ORDER BY id DESC LIMIT 1000",
+            )?
+            .query_map([subject], read_session)?
+            .collect()
+        });
+        Ok(rows.await?)
+    }
+
+    /// Notes that a session was used.
+    pub(crate) async fn touch_session(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            tx.execute(
+                "UPDATE sessions SET seen_at_ms = max(seen_at_ms, ?2)
+                 WHERE id = ?1 AND ended_at_ms IS NULL",
+                (id, now.0),
+            )
+            .map(drop)
+        };
+        Ok(self.db.write("session.seen", job).await?)
+    }
+
+    /// Ends these sessions; the audit log gets a row for each that was not over yet.
+    pub(crate) async fn end_sessions(&self, ids: Vec<i64>, act: Act) -> Result<u32, StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            let mut ended = 0;
+            for id in ids {
+                let changed = tx.execute(
+                    "UPDATE sessions SET ended_at_ms = ?2 WHERE id = ?1 AND ended_at_ms IS NULL",
+                    (id, act.at.0),
+                )?;
+                if changed == 1 {
+                    ended += 1;
+                    Act { target: format!("session {id}"), ..act.clone() }.append(tx)?;
+                }
+            }
+            Ok(ended)
+        };
+        Ok(self.db.write("session.end", job).await?)
+    }
+
+    /// Removes sessions and links that have been over for a day. `idle` and `whole` are how long a
+    /// session lasts without use, and at all.
+    pub(crate) async fn tidy(
+        &self,
+        now: Timestamp,
+        idle: i64,
+        whole: i64,
+    ) -> Result<(), StoreError> {
+        let before = now.plus(-KEEP_ENDED_MS).0;
+        let job = move |tx: &Tx<'_>| {
+            tx.execute("DELETE FROM login_links WHERE ends_at_ms < ?1", [before])?;
+            tx.execute(
+                "DELETE FROM sessions
+                 WHERE ended_at_ms < ?1 OR seen_at_ms + ?2 < ?1 OR made_at_ms + ?3 < ?1",
+                (before, idle, whole),
+            )
+            .map(drop)
+        };
+        Ok(self.db.write("tidy", job).await?)
+    }
+
+    /// The lowest epoch that is still good, by subject.
+    pub(crate) async fn epochs(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows = self.db.read(|conn| {
+            conn.prepare_cached("SELECT subject, epoch FROM epochs")?
+                .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                .collect()
+        });
+        Ok(rows.await?)
+    }
+
+    /// Ends every token that these subjects have.
+    pub(crate) async fn end_tokens(
+        &self,
+        subjects: Vec<String>,
+        act: Act,
+    ) -> Result<(), StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            for subject in &subjects {
+                tx.execute(
+                    "INSERT INTO epochs (subject, epoch) VALUES (?1, 1)
+                     ON CONFLICT (subject) DO UPDATE SET epoch = epoch + 1",
+                    [subject],
+                )?;
+                Act { target: subject.clone(), ..act.clone() }.append(tx)?;
+            }
+            Ok(())
+        };
+        Ok(self.db.write("tokens.end", job).await?)
+    }
+}
+
+fn read_session(row: &rusqlite::Row<'_>) -> rusqlite::Result<Session> {
+    Ok(Session {
+        id: row.get(0)?,
+        subject: row.get(1)?,
+        made: Timestamp(row.get(2)?),
+        seen: Timestamp(row.get(3)?),
+    })
+}
