@@ -200,6 +200,10 @@ pub mod scopes {
         SECRETS_READ = "secrets:read";
         /// Have secrets looked at again, or an overlap ended.
         SECRETS_WRITE = "secrets:write";
+        /// List the signing keys.
+        KEYS_READ = "keys:read";
+        /// Rotate the signing keys.
+        KEYS_WRITE = "keys:write";
         /// Read the audit log.
         AUDIT_READ = "audit:read";
         /// See how daemons are.

@@ -10,7 +10,7 @@ use axum::Router;
 use futures::future::BoxFuture;
 use proto::{Daemon, Nothing, authd};
 use secrets::{AnyBundle, KeeperHandle};
-use std::{collections::BTreeMap, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::{SocketAddr, TcpListener}, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -166,7 +166,9 @@ fn spawn_server(
     let listener = crate::context::listen(Some(&Arc::new(listener)), address)?;
     let stop = context.stop.clone();
     context.tasks.spawn("http", async move {
-        let served = axum::serve(listener, router)
+        // Handlers that limit or record who asks find the peer as `ConnectInfo<SocketAddr>`.
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let served = axum::serve(listener, service)
             .with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "the HTTP server ended");

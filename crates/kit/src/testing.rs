@@ -222,9 +222,10 @@ pub async fn serve_router(router: Router) -> Serving {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
     let until = stop.clone();
+    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
     tokio::spawn(async move {
         tokio::select! {
-            served = axum::serve(listener, router) => served.unwrap(),
+            served = axum::serve(listener, service) => served.unwrap(),
             () = until.cancelled() => {}
         }
     });

@@ -37,6 +37,20 @@ pub const RESOLVE_SESSION: Endpoint<ResolveSession, Session> = Endpoint::post(
     "Whose session a cookie is",
 );
 
+/// The signing keys, and where each is in its life.
+pub const SIGNING_KEYS: Endpoint<Nothing, SigningKeys> = Endpoint::get(
+    "/v1/signing-keys",
+    Needs::Scope("keys:read"),
+    "The signing keys, and where each is in its life",
+);
+
+/// Begins a rotation of the signing key before its time. One that is under way is left alone.
+pub const ROTATE_KEYS: Endpoint<Nothing, SigningKeys> = Endpoint::post(
+    "/v1/signing-keys/rotate",
+    Needs::Scope("keys:write"),
+    "Publish the next signing key now; it signs once verifiers have had time to hear of it",
+);
+
 /// What was done, newest first.
 pub const AUDIT: Endpoint<crate::routd::AuditQuery, crate::routd::AuditPage> =
     Endpoint::get("/v1/audit", Needs::Scope("audit:read"), "What was done, newest first");
@@ -62,6 +76,8 @@ pub const ROUTES: &[Route] = &[
     KEYS.route,
     SERVICE_TOKEN.route,
     RESOLVE_SESSION.route,
+    SIGNING_KEYS.route,
+    ROTATE_KEYS.route,
     AUDIT.route,
     LOGIN_PAGE,
     LOGIN_SPEND,
@@ -144,4 +160,22 @@ pub struct Session {
     pub subject: String,
     /// When the session ends.
     pub expires_at: Timestamp,
+}
+
+/// The signing keys.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SigningKeys {
+    /// Newest first.
+    pub keys: Vec<SigningKey>,
+}
+
+/// A signing key, without the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SigningKey {
+    /// Its id, as in the header of tokens.
+    pub kid: String,
+    /// `pending`: published, does not sign yet. `active`: signs. `retired`: only verifies.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
 }
