@@ -1,0 +1,147 @@
+//! Webhooks: a program's message in, and the agent's answer out.
+
+use super::{Shared, content_type, failure, refuse_body};
+use crate::hook_body::{self, BodyError};
+use crate::visitor;
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{
+        Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use kit::Failure;
+use proto::{
+    Address, Code, Opaque,
+    routd::{Link, LinkKind, MessageState, NewMessage, OutcomeQuery},
+};
+use serde::{Deserialize, Serialize};
+
+/// Longest wait for an answer, in seconds: shorter than what proxies allow.
+const WAIT_MAX: u32 = 25;
+
+/// The headers in which services say which delivery this is, the surest first.
+const DELIVERY_IDS: [&str; 3] = ["idempotency-key", "webhook-id", "x-github-delivery"];
+
+#[derive(Debug, Serialize)]
+struct Accepted {
+    id: Opaque,
+    /// Whether the same delivery had been accepted before.
+    duplicate: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    id: Opaque,
+    state: MessageState,
+    /// Whether nothing more will happen to it.
+    done: bool,
+    /// What the agent said, in order.
+    replies: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct OutcomeWait {
+    #[serde(default)]
+    wait: u32,
+}
+
+/// `POST /hook/{token}`
+pub async fn deliver(
+    State(app): Shared,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let (_, link) = match app.open(LinkKind::Hook, &token, &headers).await {
+        Ok(opened) => opened,
+        Err(instead) => return instead,
+    };
+    let message = match body.map_err(refuse_body).and_then(|body| message(&link, &headers, &body)) {
+        Ok(message) => message,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match app.routd.deliver(&message).await {
+        Ok(ack) => {
+            app.count(LinkKind::Hook);
+            let accepted = Accepted { id: ack.id, duplicate: ack.duplicate };
+            (StatusCode::ACCEPTED, Json(accepted)).into_response()
+        }
+        Err(error) => failure(&error).into_response(),
+    }
+}
+
+/// `GET /hook/{token}/{id}?wait=S`
+pub async fn outcome(
+    State(app): Shared,
+    Path((token, id)): Path<(String, String)>,
+    wait: Result<Query<OutcomeWait>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Query(OutcomeWait { wait })) = wait else {
+        return Failure::bad_request("`wait` is a number of seconds, 25 at most").into_response();
+    };
+    let (_, link) = match app.open(LinkKind::Hook, &token, &headers).await {
+        Ok(opened) => opened,
+        Err(instead) => return instead,
+    };
+    let unknown = || Failure::not_found("there is no such message of this link").into_response();
+    let Ok(id) = id.parse::<Opaque>() else { return unknown() };
+    // The chat is the link's own: another link's message cannot be read with this one.
+    let query = OutcomeQuery {
+        id,
+        chat_jid: Some(link.chat_jid.clone()),
+        wait_seconds: wait.min(WAIT_MAX),
+    };
+    match app.routd.outcome(&query).await {
+        Ok(Some(found)) => {
+            let done = found.state.is_final();
+            let (id, state, replies) = (found.id, found.state, found.replies);
+            Json(Outcome { id, state, done, replies }).into_response()
+        }
+        Ok(None) => unknown(),
+        Err(error) => failure(&error).into_response(),
+    }
+}
+
+fn message(link: &Link, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, Failure> {
+    let id = delivery_id(headers)?;
+    let said = hook_body::read(content_type(headers), body).map_err(|error| match error {
+        BodyError::TooLong => Failure::new(Code::TooLarge, error.to_string()),
+        _ => Failure::bad_request(error.to_string()),
+    })?;
+    let source = match link.chat_jid.address() {
+        Address::Hook(_, source) => source,
+        Address::Web(_) | Address::Platform => "hook".to_owned(),
+    };
+    Ok(NewMessage {
+        id,
+        chat_jid: link.chat_jid.clone(),
+        sender: link.chat_jid.as_str().to_owned(),
+        sender_name: Some(source),
+        content: said.content,
+        timestamp: None,
+        topic: said.topic,
+        verb: None,
+        reply_to: None,
+        is_group: false,
+        attachments: Vec::new(),
+    })
+}
+
+/// The delivery's own id, so that a repeat is the same message; a random one where it has none.
+fn delivery_id(headers: &HeaderMap) -> Result<Opaque, Failure> {
+    let shown = DELIVERY_IDS.iter().find_map(|name| Some((name, headers.get(*name)?)));
+    let Some((name, value)) = shown else {
+        let id = format!("hook.{}", visitor::random_id());
+        return id.parse().map_err(|error| Failure::internal(&error));
+    };
+    let id = value.to_str().ok().filter(|id| !id.is_empty() && id.len() <= 200);
+    let id = id.and_then(|id| format!("hook.{id}").parse().ok());
+    id.ok_or_else(|| {
+        Failure::bad_request(format!("{name} has 1 to 200 printable characters and no spaces"))
+    })
+}

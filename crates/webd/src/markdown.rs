@@ -1,0 +1,221 @@
+//! Markdown to a small tree of known elements. Pure.
+//!
+//! The tree is the one result of parsing: the server renders it into the page, and the page's
+//! script builds the same elements from its JSON. It has no place for HTML, scripts, styles or
+//! images, so that nothing an agent writes can become any of these.
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TextMergeStream};
+use serde::Serialize;
+
+/// Elements deeper than this are flattened into the one that holds them.
+const DEPTH_MAX: usize = 20;
+
+/// One piece of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Node {
+    /// Text, to be shown as it is.
+    Text(String),
+    /// An element.
+    Element(Element),
+}
+
+/// An element. Its name is one of a fixed set; it has no attributes but these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Element {
+    /// Its HTML name.
+    #[serde(rename = "t")]
+    pub name: &'static str,
+    /// Where a link goes: `http:`, `https:` or `mailto:`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub href: Option<String>,
+    /// The language of a code block: letters, digits and `+#._-`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lang: Option<String>,
+    /// The first number of an ordered list, where it is not 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u64>,
+    /// What it holds.
+    #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Node>,
+}
+
+impl Element {
+    const fn new(name: &'static str) -> Self {
+        Self { name, href: None, lang: None, start: None, children: Vec::new() }
+    }
+}
+
+/// Parses CommonMark with tables and strike-through. Never fails: what is not understood is text.
+pub fn parse(text: &str) -> Vec<Node> {
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut tree = Tree { root: Vec::new(), open: Vec::new(), in_head: false };
+    for event in TextMergeStream::new(Parser::new_ext(text, options)) {
+        tree.take(event);
+    }
+    while !tree.open.is_empty() {
+        tree.close();
+    }
+    tree.root
+}
+
+struct Tree {
+    root: Vec<Node>,
+    /// The open elements; `None` for one whose children go to the one around it.
+    open: Vec<Option<Element>>,
+    in_head: bool,
+}
+
+impl Tree {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(tag) => self.start(tag),
+            Event::End(_) => self.close(),
+            Event::Text(text) => self.text(&text),
+            Event::Code(text) => self.push_with("code", &text),
+            // HTML is not ours to interpret: it is shown as the text it is.
+            Event::Html(text) | Event::InlineHtml(text) => {
+                self.push(Node::Text(text.into_string()))
+            }
+            Event::InlineMath(text) | Event::DisplayMath(text) => self.push_with("code", &text),
+            Event::FootnoteReference(name) => self.push(Node::Text(format!("[{name}]"))),
+            // In a chat, a new line is meant as one.
+            Event::SoftBreak | Event::HardBreak => self.push(Node::Element(Element::new("br"))),
+            Event::Rule => self.push(Node::Element(Element::new("hr"))),
+            Event::TaskListMarker(done) => {
+                self.push(Node::Text(if done { "☑ " } else { "☐ " }.to_owned()));
+            }
+        }
+    }
+
+    fn start(&mut self, tag: Tag<'_>) {
+        let element = match tag {
+            Tag::Paragraph => Some(Element::new("p")),
+            // The page has the first two levels.
+            Tag::Heading { level, .. } => Some(Element::new(match level as u8 {
+                1 => "h3",
+                2 => "h4",
+                _ => "h5",
+            })),
+            Tag::BlockQuote(_) => Some(Element::new("blockquote")),
+            Tag::CodeBlock(kind) => Some(Element { lang: language(&kind), ..Element::new("pre") }),
+            Tag::List(None) => Some(Element::new("ul")),
+            Tag::List(Some(first)) => {
+                Some(Element { start: Some(first).filter(|n| *n != 1), ..Element::new("ol") })
+            }
+            Tag::Item => Some(Element::new("li")),
+            Tag::Table(_) => Some(Element::new("table")),
+            Tag::TableHead => {
+                self.in_head = true;
+                Some(Element::new("tr"))
+            }
+            Tag::TableRow => {
+                self.in_head = false;
+                Some(Element::new("tr"))
+            }
+            Tag::TableCell => Some(Element::new(if self.in_head { "th" } else { "td" })),
+            Tag::Emphasis => Some(Element::new("em")),
+            Tag::Strong => Some(Element::new("strong")),
+            Tag::Strikethrough => Some(Element::new("del")),
+            Tag::Link { dest_url, .. } => link(&dest_url),
+            // An image would be a request to a stranger: it is shown as a link with its text.
+            Tag::Image { dest_url, .. } => link(&dest_url),
+            _ => None,
+        };
+        self.open.push(element.filter(|_| self.open.len() < DEPTH_MAX));
+    }
+
+    fn close(&mut self) {
+        if let Some(Some(element)) = self.open.pop() {
+            self.push(Node::Element(element));
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let verbatim = |open: &Option<Element>| {
+            open.as_ref().is_some_and(|element| matches!(element.name, "a" | "pre"))
+        };
+        if self.open.iter().any(verbatim) {
+            self.push(Node::Text(text.to_owned()));
+        } else {
+            link_addresses(text, |node| self.push(node));
+        }
+    }
+
+    fn push_with(&mut self, name: &'static str, text: &str) {
+        let children = vec![Node::Text(text.to_owned())];
+        self.push(Node::Element(Element { children, ..Element::new(name) }));
+    }
+
+    fn push(&mut self, node: Node) {
+        let holder = self.open.iter_mut().rev().find_map(Option::as_mut);
+        let nodes = holder.map_or(&mut self.root, |element| &mut element.children);
+        match (nodes.last_mut(), node) {
+            (Some(Node::Text(before)), Node::Text(text)) => before.push_str(&text),
+            (_, node) => nodes.push(node),
+        }
+    }
+}
+
+fn link(address: &str) -> Option<Element> {
+    safe(address).then(|| Element { href: Some(address.to_owned()), ..Element::new("a") })
+}
+
+/// Whether following the address can do no more than open a page or a letter.
+fn safe(address: &str) -> bool {
+    let scheme = address.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(scheme.as_str(), "http" | "https" | "mailto")
+        && address.len() > scheme.len() + 1
+        && !address.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+fn language(kind: &CodeBlockKind<'_>) -> Option<String> {
+    let CodeBlockKind::Fenced(info) = kind else { return None };
+    let word = info.split([' ', ',', '{']).next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+#._-".contains(c);
+    (!word.is_empty() && word.len() <= 32 && word.chars().all(plain)).then(|| word.to_owned())
+}
+
+/// Makes links of the bare addresses in `text`.
+fn link_addresses(text: &str, mut push: impl FnMut(Node)) {
+    let mut rest = text;
+    while let Some(at) = rest.find("https://").into_iter().chain(rest.find("http://")).min() {
+        let (before, from) = rest.split_at(at);
+        let end = from.find(|c: char| c.is_whitespace() || "<>\"'`".contains(c));
+        let (mut address, _) = from.split_at(end.unwrap_or(from.len()));
+        // What ends the sentence is not part of the address.
+        loop {
+            let opened = address.matches('(').count() >= address.matches(')').count();
+            match address.chars().last() {
+                Some('.' | ',' | ';' | ':' | '!' | '?' | '*' | '_' | ']') => {}
+                Some(')') if !opened => {}
+                _ => break,
+            }
+            address = address.strip_suffix(|_: char| true).unwrap_or_default();
+        }
+        let (_, after) = from.split_at(address.len().max(1));
+        let element = link(address).filter(|_| address.len() > "https://".len());
+        if !before.is_empty() {
+            push(Node::Text(before.to_owned()));
+        }
+        match element {
+            Some(element) => {
+                let children = vec![Node::Text(address.to_owned())];
+                push(Node::Element(Element { children, ..element }));
+                rest = after;
+            }
+            None => {
+                let (first, after) = from.split_at(1);
+                push(Node::Text(first.to_owned()));
+                rest = after;
+            }
+        }
+    }
+    if !rest.is_empty() {
+        push(Node::Text(rest.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

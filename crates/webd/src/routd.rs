@@ -1,0 +1,108 @@
+//! What webd asks of routd.
+
+use kit::{Peer, PeerError};
+use proto::routd::{
+    FEED, FeedPage, FeedQuery, Link, LinkKind, MessageAck, MessageOutcome, NewMessage, OUTCOME,
+    OutcomeQuery, POST_MESSAGE, RESOLVE_LINK, ResolveLink,
+};
+use secrets::{Attempt, Bundle, Malformed, Name, Need, Role, Secret, Values, Watched};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+
+const NAME: Name = Name::literal("CHANNEL_SECRET");
+
+/// How long a message is sent again to a routd that is away, before its sender is told.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(8);
+/// The wait before that, each time.
+const DELIVERY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What webd proves itself with when it delivers a message.
+pub static CHANNEL_SECRET: Bundle<ChannelSecret> = Bundle {
+    needs: const { &[Need::required(NAME, "delivers messages to routd")] },
+    role: Role::Presents,
+    parse: ChannelSecret::parse,
+};
+
+/// The secret, ready to be presented.
+pub struct ChannelSecret(Arc<Secret>);
+
+impl ChannelSecret {
+    fn parse(values: &Values<'_>) -> Result<Self, Malformed> {
+        let secret = values.require_shared(&NAME)?;
+        kit::bearer_shaped(&secret)?;
+        Ok(Self(secret))
+    }
+}
+
+impl fmt::Debug for ChannelSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelSecret(..)")
+    }
+}
+
+/// routd, as webd uses it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Routd {
+    peer: Peer,
+    secret: Watched<ChannelSecret>,
+}
+
+impl Routd {
+    /// The routd behind `peer`, to which messages are delivered under `secret`.
+    pub fn new(peer: Peer, secret: Watched<ChannelSecret>) -> Self {
+        Self { peer, secret }
+    }
+
+    /// What a token opens; `None` where there is no such link of that kind.
+    pub async fn resolve(&self, kind: LinkKind, token: &str) -> Result<Option<Link>, PeerError> {
+        let request = ResolveLink { token: token.to_owned(), kind };
+        match self.peer.call(&RESOLVE_LINK, &request).await {
+            Ok(link) => Ok(Some(link).filter(|link| link.kind == kind)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Delivers one message: answers once routd has committed it. Safe to repeat, and repeated
+    /// while routd is away, because the message has an id.
+    pub async fn deliver(&self, message: &NewMessage) -> Result<MessageAck, PeerError> {
+        let deadline = Instant::now() + DELIVERY_PATIENCE;
+        loop {
+            match self.present(message).await {
+                Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                    tracing::warn!(%error, id = %message.id, "a message waits for routd");
+                    sleep(error.retry_after().unwrap_or(DELIVERY_PAUSE).min(DELIVERY_PATIENCE))
+                        .await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn present(&self, message: &NewMessage) -> Result<MessageAck, PeerError> {
+        let attempt = |secret: Arc<ChannelSecret>| async move {
+            match self.peer.call_with(&POST_MESSAGE, message, secret.0.expose()).await {
+                Ok(ack) => Attempt::Done(ack),
+                Err(error) if error.is_unauthorized() => Attempt::Refused(error),
+                Err(error) => Attempt::Failed(error),
+            }
+        };
+        self.secret.present(attempt).await
+    }
+
+    /// What happened in a chat; waits as long as `query` says.
+    pub async fn feed(&self, query: &FeedQuery) -> Result<FeedPage, PeerError> {
+        let wait = Duration::from_secs(query.wait_seconds.into());
+        self.peer.call_waiting(&FEED, query, wait).await
+    }
+
+    /// Where a message stands; `None` where there is no such message in that chat.
+    pub async fn outcome(&self, query: &OutcomeQuery) -> Result<Option<MessageOutcome>, PeerError> {
+        let wait = Duration::from_secs(query.wait_seconds.into());
+        match self.peer.call_waiting(&OUTCOME, query, wait).await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

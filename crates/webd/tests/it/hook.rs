@@ -1,0 +1,158 @@
+//! Webhooks: accepted once, under the right secret, and answered.
+
+use crate::{
+    fake_routd::{CHAT, FIRST, HOOK, SECOND},
+    rig::{Webd, client},
+};
+use proto::routd::{LinkKind, MessageState};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_program_sends_a_message_and_fetches_the_answer() {
+    let webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    let sent =
+        client().post(&url).json(&json!({"content": "build 7 failed"})).send().await.unwrap();
+    assert_eq!(sent.status(), 202);
+    let id = sent.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    {
+        let mut state = webd.routd.state();
+        let [message] = &state.messages[..] else { panic!("one message: {:?}", state.messages) };
+        assert_eq!(message.content, "build 7 failed");
+        assert_eq!(message.chat_jid.as_str(), "hook:corp/eng/ci");
+        assert_eq!(message.sender_name.as_deref(), Some("ci"));
+        assert_eq!(message.id.as_str(), id, "the caller gets the id that routd committed");
+        let id = message.id.clone();
+        state.outcomes.insert(id, (MessageState::Answered, vec!["looking at it".into()]));
+    }
+    let outcome = client().get(format!("{url}/{id}?wait=60")).send().await.unwrap();
+    assert_eq!(outcome.status(), 200);
+    let outcome: Value = outcome.json().await.unwrap();
+    let expected =
+        json!({"id": id, "state": "answered", "done": true, "replies": ["looking at it"]});
+    assert_eq!(outcome, expected);
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_repeated_is_one_message() {
+    let webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    for (header, value) in [("idempotency-key", "a-1"), ("x-github-delivery", "b-2")] {
+        let mut ids = Vec::new();
+        for expected in [false, true] {
+            let sent = client().post(&url).header(header, value).body("x").send().await.unwrap();
+            assert_eq!(sent.status(), 202);
+            let answer: Value = sent.json().await.unwrap();
+            assert_eq!(answer["duplicate"], expected);
+            ids.push(answer["id"].clone());
+        }
+        assert_eq!(ids[0], ids[1]);
+    }
+    assert_eq!(webd.routd.state().messages.len(), 2, "one message for each delivery");
+    let bad = client().post(&url).header("idempotency-key", "a b").body("x").send().await.unwrap();
+    assert_eq!(bad.status(), 400);
+    assert_eq!(webd.routd.state().messages.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_and_reaches_nobody() {
+    let webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    for (body, kind, status, code) in [
+        (vec![b'a'; 262_145], "text/plain", 413, "too_large"),
+        (Vec::new(), "text/plain", 400, "bad_request"),
+        (vec![0xff, 0xfe], "application/octet-stream", 400, "bad_request"),
+        (b"{".to_vec(), "application/json", 400, "bad_request"),
+    ] {
+        let sent = client().post(&url).header("content-type", kind).body(body);
+        let answer = sent.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code);
+    }
+    assert!(webd.routd.state().presented.is_empty(), "nothing was even tried");
+    let largest = client().post(&url).body(vec![b'a'; 262_144]).send().await.unwrap();
+    assert_eq!(largest.status(), 202);
+}
+
+#[tokio::test]
+async fn a_rotated_channel_secret_is_found_and_the_same_message_sent_once() {
+    let webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    // routd knows of the rotation first, and webd was not told.
+    webd.routd.state().secrets = vec![SECOND.into()];
+    webd.source.set_silently([("CHANNEL_SECRET", SECOND)]);
+    let sent = client().post(&url).body("in the middle of it").send().await.unwrap();
+    assert_eq!(sent.status(), 202, "the caller notices nothing");
+    let state = webd.routd.state();
+    let presented: Vec<&str> = state.presented.iter().map(|(secret, _)| &**secret).collect();
+    assert_eq!(presented, [FIRST, SECOND]);
+    assert_eq!(state.presented[0].1, state.presented[1].1, "the same message, not a new one");
+    assert_eq!(state.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_nobody_accepts_is_an_error_of_ours_and_never_shown() {
+    let webd = Webd::start().await;
+    webd.routd.state().secrets.clear();
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    let sent = client().post(&url).body("x").send().await.unwrap();
+    assert_eq!(sent.status(), 500, "not the caller's credential, so not a 401");
+    let text = sent.text().await.unwrap();
+    assert!(!text.contains(FIRST) && !text.contains("CHANNEL_SECRET"), "{text}");
+    let degraded = webd.context.secrets.degraded().join("\n");
+    assert!(degraded.contains("CHANNEL_SECRET"), "the operator is told: {degraded}");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_while_routd_restarts_is_kept_and_committed_once() {
+    let mut webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    // The link is known, so what follows depends on the delivery alone.
+    assert_eq!(client().post(&url).body("before").send().await.unwrap().status(), 202);
+    webd.wire.cut().await;
+    let sending = tokio::spawn(client().post(&url).body("meanwhile").send());
+    webd.wire.mend().await;
+    assert_eq!(sending.await.unwrap().unwrap().status(), 202);
+    let state = webd.routd.state();
+    let contents: Vec<&str> = state.messages.iter().map(|m| &*m.content).collect();
+    assert_eq!(contents, ["before", "meanwhile"]);
+}
+
+#[tokio::test]
+async fn links_that_are_unknown_ended_or_of_the_other_kind_look_alike() {
+    let webd = Webd::start().await;
+    let mut answers = Vec::new();
+    for token in [CHAT, "never-issued-0123456789", "x", "%2e%2e%2f", HOOK] {
+        if token == HOOK {
+            webd.routd.state().links.remove(HOOK);
+        }
+        let url = webd.url(&format!("/hook/{token}"));
+        let answer = client().post(&url).body("hello").send().await.unwrap();
+        let headers = format!("{:?}", answer.headers().get("content-security-policy"));
+        answers.push((answer.status().as_u16(), headers, answer.text().await.unwrap()));
+    }
+    assert_eq!(answers[0].0, 404);
+    for answer in &answers {
+        assert_eq!(answer, &answers[0], "nothing tells one from another");
+        assert!(!answer.2.contains("token-0123"), "the token is not repeated");
+    }
+    assert!(webd.routd.state().messages.is_empty());
+}
+
+#[tokio::test]
+async fn a_link_reads_the_outcome_of_its_own_messages_only() {
+    let webd = Webd::start().await;
+    let other = "other-token-0123456789abcdef";
+    webd.routd.link(other, LinkKind::Hook, "hook:corp/sales/crm");
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    let sent = client().post(&url).body("ours").send().await.unwrap();
+    let id = sent.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned();
+    let theirs = webd.url(&format!("/hook/{other}/{id}"));
+    assert_eq!(client().get(theirs).send().await.unwrap().status(), 404);
+    let ours: Value =
+        client().get(format!("{url}/{id}")).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&ours["state"], &ours["done"]), (&json!("queued"), &json!(false)));
+    let wrong = client().get(format!("{url}/{id}?wait=soon")).send().await.unwrap();
+    assert_eq!(wrong.status(), 400);
+}
