@@ -258,6 +258,22 @@ impl Peer {
         }
     }
 
+    /// Calls `endpoint`, presenting `credential` instead of this daemon's token. A refusal is not
+    /// tried again here: see [`secrets::Watched::present`].
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn call_with<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint<Req, Res>,
+        request: &Req,
+        credential: &[u8],
+    ) -> Result<Res, PeerError> {
+        let options = Options::with_bearer(credential);
+        let answer = send(&self.http, &self.base, endpoint, request, &options).await;
+        answer.map_err(|error| error.named(self.name))
+    }
+
     /// The token that this daemon presents to that one, for a request that it makes by hand.
     ///
     /// # Errors
