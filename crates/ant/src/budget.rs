@@ -16,7 +16,8 @@ pub(crate) struct Budget {
 impl Budget {
     /// The budget of a turn that ends at `deadline`.
     pub fn until(deadline: Timestamp) -> Self {
-        let left = Duration::from_millis(u64::try_from(deadline.0 - now()).unwrap_or(0));
+        let left =
+            Duration::from_millis(u64::try_from(deadline.0.saturating_sub(now())).unwrap_or(0));
         let start = Instant::now();
         Self { work: start + (left - margin(left)), end: start + left }
     }

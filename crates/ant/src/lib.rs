@@ -31,7 +31,7 @@ mod tools;
 pub use error::AntError;
 pub use link::Trouble;
 pub use options::{Options, UsageError, parse};
-pub use tools::{IDEMPOTENCY_KEY, TOOLS, ToolError};
+pub use tools::TOOLS;
 
 use bridge::Bridge;
 use budget::Budget;

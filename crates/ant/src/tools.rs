@@ -7,7 +7,7 @@
 use crate::link::{Link, ORIGIN};
 use crate::progress::Progress;
 use crate::retry::Pauses;
-use proto::turn::{MCP, TurnInput};
+use proto::turn::{MCP, MCP_IDEMPOTENCY_KEY, TurnInput};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, ErrorData,
     Implementation, JsonObject, MetaObject, ProtocolVersion, RequestMetaObject,
@@ -23,10 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// The key of a call's `_meta` under which its idempotency key travels: `TURN/ATTEMPT/ORDINAL`,
-/// where the ordinal counts the calls of the attempt that change something, from 1.
-pub const IDEMPOTENCY_KEY: &str = "arizuko/idempotency-key";
-
 /// The tools that the offline harness uses.
 pub const TOOLS: &[&str] = &["reply", "send", "inspect_messages", "get_memory", "set_memory"];
 
@@ -39,7 +35,7 @@ const REFUSALS: u32 = 5;
 
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolError {
+pub(crate) enum ToolError {
     /// The tool said no; the reason is for the one who asked for it.
     #[error("the tool `{tool}` said no: {reason}")]
     Refused {
@@ -75,7 +71,8 @@ pub(crate) struct Tools<'a> {
     link: &'a Link,
     progress: &'a Progress,
     limit: Instant,
-    /// What every key of this attempt begins with.
+    /// What every key of this attempt begins with: `TURN/ATTEMPT`. The ordinal among the calls
+    /// that change something, from 1, completes it.
     attempt: String,
     changes: u32,
     session: Option<Session>,
@@ -113,7 +110,7 @@ impl<'a> Tools<'a> {
         self.changes += 1;
         let mut meta = MetaObject::new();
         let key = format!("{}/{}", self.attempt, self.changes);
-        meta.insert(IDEMPOTENCY_KEY.into(), key.into());
+        meta.insert(MCP_IDEMPOTENCY_KEY.into(), key.into());
         let mut call = parameters(tool, arguments);
         call.meta = Some(RequestMetaObject(meta));
         self.call(tool, call).await

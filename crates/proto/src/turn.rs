@@ -23,6 +23,10 @@ pub const POST_RESULT: Endpoint<TurnResult, TurnAccepted> =
 pub const MCP: Route =
     Route::new(Method::Post, "/mcp", Needs::Socket, "The tools of this turn (MCP)");
 
+/// The key of a tool call's `_meta` under which its idempotency key travels. A call that changes
+/// something carries one; calls with the same key happen once, and answer alike.
+pub const MCP_IDEMPOTENCY_KEY: &str = "arizuko/idempotency-key";
+
 /// Every route of a turn's socket.
 pub const ROUTES: &[Route] = &[GET_TURN.route, POST_EVENTS.route, POST_RESULT.route, MCP];
 

@@ -88,7 +88,7 @@ async fn a_program_that_takes_too_long_is_ended_with_all_it_started_before_the_d
     let stubborn = "trap '' TERM; (trap '' TERM; echo $$ > pid; exec sleep 600) & \
                     trap 'echo late > goodbye' TERM; while :; do sleep 1; done";
     script(&routd, stubborn);
-    let deadline = from_now(Duration::from_secs(3));
+    let deadline = from_now(Duration::from_secs(5));
     routd.book().input.as_mut().unwrap().deadline = deadline;
     let result = routd.serve().await;
     assert!(from_now(Duration::ZERO) < deadline, "the result came before the deadline");

@@ -76,7 +76,7 @@ async fn a_result_that_nobody_takes_is_posted_until_the_deadline() {
     let error = routd.ant().await.unwrap_err();
     assert!(matches!(error, AntError::Unreachable { step: "post the result", .. }), "{error:?}");
     let posts = routd.book().requests.len();
-    assert!((4..20).contains(&posts), "with pauses that grow: {posts}");
+    assert!((3..20).contains(&posts), "with pauses that grow: {posts}");
 }
 
 #[tokio::test]

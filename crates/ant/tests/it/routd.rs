@@ -1,13 +1,15 @@
 //! A routd that serves one turn after the other, keeps what it was told, and can be killed.
 
-use ant::{AntError, IDEMPOTENCY_KEY, Options};
+use ant::{AntError, Options};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use proto::Timestamp;
-use proto::turn::{Harness, InputMessage, TurnAccepted, TurnEvents, TurnInput, TurnResult};
+use proto::turn::{
+    Harness, InputMessage, MCP_IDEMPOTENCY_KEY, TurnAccepted, TurnEvents, TurnInput, TurnResult,
+};
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
@@ -315,7 +317,7 @@ impl ServerHandler for Tools {
         call: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let key = context.meta.get(IDEMPOTENCY_KEY).and_then(Value::as_str).map(String::from);
+        let key = context.meta.get(MCP_IDEMPOTENCY_KEY).and_then(Value::as_str).map(String::from);
         let arguments = Value::Object(call.arguments.unwrap_or_default());
         let tool = call.name.into_owned();
         let answer = self.0.change(|book| {
