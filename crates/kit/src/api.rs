@@ -29,7 +29,8 @@ pub struct Api {
 impl Api {
     /// The endpoints that `context`'s daemon serves over TCP.
     pub fn new(context: &Context) -> Self {
-        let document = openapi::Document::new(context.daemon.name());
+        let mut document = openapi::Document::new(context.daemon.name());
+        common::describe(&mut document);
         Self { router: Router::new(), gate: context.gate.clone(), document, on_socket: false }
     }
 
@@ -126,6 +127,26 @@ impl Api {
             async move { Json((*document).clone()) }
         };
         self.router.route("/openapi.json", on(MethodFilter::GET, serve))
+    }
+}
+
+/// The endpoints that every daemon has, for its document.
+mod common {
+    use crate::openapi::Document;
+    use proto::{
+        Nothing,
+        kit::{
+            DaemonSecrets, FORGET_SECRET, ForgetSecret, HEALTH, Health, READY, REFRESH_SECRETS,
+            Ready, SECRETS,
+        },
+    };
+
+    pub(super) fn describe(document: &mut Document) {
+        document.endpoint::<Nothing, Health>(HEALTH.route, 200);
+        document.endpoint::<Nothing, Ready>(READY.route, 200);
+        document.endpoint::<Nothing, DaemonSecrets>(SECRETS.route, 200);
+        document.endpoint::<Nothing, DaemonSecrets>(REFRESH_SECRETS.route, 200);
+        document.endpoint::<ForgetSecret, DaemonSecrets>(FORGET_SECRET.route, 200);
     }
 }
 

@@ -10,7 +10,13 @@ use axum::Router;
 use futures::future::BoxFuture;
 use proto::{Daemon, Nothing, authd};
 use secrets::{AnyBundle, KeeperHandle};
-use std::{collections::BTreeMap, net::{SocketAddr, TcpListener}, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 

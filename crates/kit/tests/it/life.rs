@@ -1,0 +1,121 @@
+//! A daemon's life: waiting, ready, degraded, stopped.
+
+use axum::Router;
+use kit::{Bound, Clock, Context, Process, Program, Settings, StartError};
+use proto::{Daemon, kit::Ready};
+use secrets::{Bundle, Keeper, Name, Need, Policy, Role, WallClock, testing::ScriptedSource};
+use std::{net::TcpListener, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(20);
+static OWN: Bundle<()> = Bundle {
+    needs: &[Need::required(Name::literal("SECRETS_KEY"), "a test")],
+    role: Role::Uses,
+    parse: |values| values.require(&Name::literal("SECRETS_KEY")).map(drop),
+};
+
+/// As authd is: no service key, no keys of another.
+const PROGRAM: Program = Program {
+    daemon: Daemon::Authd,
+    bundles: &[&OWN],
+    settings: &[],
+    start: |context| Box::pin(start(context)),
+};
+
+async fn start(context: Context) -> Result<Router, StartError> {
+    context.secrets.watch(&OWN).await?;
+    let stop = context.stop.clone();
+    context.tasks.spawn("authd.test", async move { stop.cancelled().await });
+    context.health.degraded("mail", Some("the test says so".into()));
+    Ok(kit::Api::new(&context).into_router())
+}
+
+struct Running {
+    url: String,
+    stop: CancellationToken,
+    ready: oneshot::Receiver<()>,
+    ended: tokio::task::JoinHandle<Result<(), StartError>>,
+}
+
+fn running(source: &ScriptedSource) -> Running {
+    kit::testing::install_crypto();
+    let stop = CancellationToken::new();
+    let clock = Clock::real();
+    let wall = clock.clone();
+    let policy = Policy::new(WallClock::new(move || wall.system()));
+    let (keeper, handle) = Keeper::new(vec![Arc::new(source.clone())], policy);
+    tokio::spawn(keeper.run(stop.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let process = Process {
+        instance: "test".into(),
+        data_dir: std::env::temp_dir(),
+        settings: Settings::default(),
+        clock,
+        keeper: handle,
+        urls: [].into(),
+    };
+    let (said, ready) = oneshot::channel();
+    let until = stop.clone();
+    let ended = tokio::spawn(async move {
+        let say = move || said.send(()).unwrap();
+        kit::run(&PROGRAM, &process, listener, Bound::default(), until, say).await
+    });
+    Running { url, stop, ready, ended }
+}
+
+async fn ready(url: &str) -> (u16, Ready) {
+    let answer = kit::http_client().unwrap().get(format!("{url}/ready")).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn an_unreachable_source_is_waited_for_with_the_reason_on_ready() {
+    let source = ScriptedSource::default();
+    source.set_silently([("SECRETS_KEY", "0123456789abcdef0123456789abcdef")]);
+    source.fail();
+    let running = running(&source);
+
+    let http = kit::http_client().unwrap();
+    assert_eq!(http.get(format!("{}/health", running.url)).send().await.unwrap().status(), 200);
+    let waiting = tokio::time::timeout(LIMIT, async {
+        loop {
+            let (status, said) = ready(&running.url).await;
+            assert_eq!(status, 503, "ready without its secret: {said:?}");
+            if said
+                .waiting_for
+                .iter()
+                .any(|line| line.contains("SECRETS_KEY") && line.contains("scripted"))
+            {
+                return said;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(!waiting.await.unwrap().ready);
+    let early = http.get(format!("{}/openapi.json", running.url)).send().await.unwrap();
+    assert_eq!(early.status(), 503, "nothing of its own is served before it has started");
+
+    source.repair();
+    source.hint();
+    tokio::time::timeout(LIMIT, running.ready).await.unwrap().unwrap();
+    let (status, said) = ready(&running.url).await;
+    assert_eq!((status, said.ready), (200, true));
+    assert_eq!(said.degraded, ["mail: the test says so"]);
+
+    running.stop.cancel();
+    tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap();
+    assert!(http.get(format!("{}/health", running.url)).send().await.is_err(), "still served");
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_a_refusal_that_names_it_and_exits_78() {
+    let running = running(&ScriptedSource::default());
+    let error = tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 78);
+    let line = kit::chain(&error);
+    assert!(line.contains("SECRETS_KEY") && line.contains("scripted"), "{line}");
+    let health = kit::http_client().unwrap().get(format!("{}/health", running.url)).send().await;
+    assert!(health.is_err(), "a daemon that did not start still listens");
+}

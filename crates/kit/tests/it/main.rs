@@ -1,0 +1,13 @@
+//! A daemon built with kit, called by a peer built with kit, over real sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking"
+)]
+
+mod endpoints;
+mod life;
+mod sockets;
+mod tokens;

@@ -1,0 +1,153 @@
+//! A daemon's own tokens: fetched from an authd, kept, renewed when they are refused.
+
+use axum::{
+    Router,
+    extract::State,
+    http::HeaderMap,
+    routing::{get, post},
+};
+use kit::{Bound, Clock, Context, Process, Program, Settings, StartError};
+use proto::{Daemon, Nothing, kit::HEALTH};
+use secrets::{Keeper, Policy, WallClock, testing::ScriptedSource};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A stand-in for authd and for a peer: believes one service key, and one token.
+#[derive(Clone)]
+struct Stand(Arc<Mutex<Believes>>, kit::testing::TestAuthority);
+
+struct Believes {
+    key: &'static str,
+    good_from: u64,
+    minted: u64,
+    refused: Vec<String>,
+}
+
+fn bearer(headers: &HeaderMap) -> String {
+    headers
+        .get("authorization")
+        .map(|v| v.to_str().unwrap().replace("Bearer ", ""))
+        .unwrap_or_default()
+}
+
+async fn token(State(stand): State<Stand>, headers: HeaderMap) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let mut believes = stand.0.lock().unwrap();
+    let shown = bearer(&headers);
+    if shown != believes.key {
+        believes.refused.push(shown);
+        return axum::http::StatusCode::UNAUTHORIZED.into_response();
+    }
+    believes.minted += 1;
+    let token = format!("token-{}", believes.minted);
+    axum::Json(serde_json::json!({
+        "token": token, "token_type": "Bearer", "expires_in": 900, "scope": [],
+        "fingerprint_key": "00".repeat(32),
+    }))
+    .into_response()
+}
+
+async fn health(State(stand): State<Stand>, headers: HeaderMap) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let number: u64 = bearer(&headers).replace("token-", "").parse().unwrap_or(0);
+    if number < stand.0.lock().unwrap().good_from {
+        return axum::http::StatusCode::UNAUTHORIZED.into_response();
+    }
+    axum::Json(serde_json::json!({
+        "status": "ok", "daemon": "authd", "version": "", "pid": 1, "started_at": "2026-01-01T00:00:00Z"
+    }))
+    .into_response()
+}
+
+async fn jwks(State(stand): State<Stand>) -> axum::Json<serde_json::Value> {
+    use kit::KeySource;
+    axum::Json(serde_json::to_value(stand.1.keys().await.unwrap()).unwrap())
+}
+
+static STARTED: Mutex<Option<Context>> = Mutex::new(None);
+
+const PROGRAM: Program = Program {
+    daemon: Daemon::Webd,
+    bundles: &[],
+    settings: &[],
+    start: |context| Box::pin(start(context)),
+};
+
+async fn start(context: Context) -> Result<Router, StartError> {
+    *STARTED.lock().unwrap() = Some(context);
+    Ok(Router::new())
+}
+
+#[tokio::test]
+async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint() {
+    kit::testing::install_crypto();
+    let believes = Believes { key: "first-service-key", good_from: 0, minted: 0, refused: vec![] };
+    let stand =
+        Stand(Arc::new(Mutex::new(believes)), kit::testing::TestAuthority::new(Clock::real()));
+    let router = Router::new()
+        .route("/v1/service-token", post(token))
+        .route("/health", get(health))
+        .route("/.well-known/jwks.json", get(jwks))
+        .with_state(stand.clone());
+    let authd = kit::testing::serve_router(router).await;
+    let source = ScriptedSource::default();
+    source.set_silently([("AUTHD_SERVICE_KEY", "first-service-key")]);
+    let stop = CancellationToken::new();
+    let clock = Clock::real();
+    let wall = clock.clone();
+    let policy = Policy::new(WallClock::new(move || wall.system()));
+    let (keeper, handle) = Keeper::new(vec![Arc::new(source.clone())], policy);
+    tokio::spawn(keeper.run(stop.clone()));
+    let process = Process {
+        instance: kit::testing::INSTANCE.into(),
+        data_dir: std::env::temp_dir(),
+        settings: Settings::default(),
+        clock,
+        keeper: handle,
+        urls: [(Daemon::Authd, authd.url.clone())].into(),
+    };
+    let (said, ready) = tokio::sync::oneshot::channel();
+    let until = stop.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = tokio::spawn(async move {
+        kit::run(&PROGRAM, &process, listener, Bound::default(), until, move || {
+            said.send(()).unwrap()
+        })
+        .await
+    });
+    tokio::time::timeout(LIMIT, ready).await.unwrap().unwrap();
+    let context = STARTED.lock().unwrap().take().unwrap();
+    let peer = context.peers.get(Daemon::Authd);
+
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    assert_eq!(stand.0.lock().unwrap().minted, 1, "a token is kept while it is good");
+
+    // The peer believes only newer tokens now: the call goes through all the same.
+    stand.0.lock().unwrap().good_from = 2;
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    assert_eq!(stand.0.lock().unwrap().minted, 2);
+
+    // authd's key changes before the source says anything: the refusal is the hint.
+    source.set_silently([("AUTHD_SERVICE_KEY", "second-service-key")]);
+    {
+        let mut believes = stand.0.lock().unwrap();
+        (believes.key, believes.good_from) = ("second-service-key", 3);
+    }
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    let believes = stand.0.lock().unwrap();
+    assert_eq!((believes.minted, believes.refused.len()), (3, 1), "one refusal, then the new key");
+    drop(believes);
+    let fingerprints: Vec<_> =
+        context.secrets.status().into_iter().filter_map(|s| s.fingerprint).collect();
+    assert_eq!(fingerprints.len(), 1, "the fingerprint key came with the token");
+
+    stop.cancel();
+    tokio::time::timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
+}
