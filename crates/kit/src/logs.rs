@@ -38,6 +38,16 @@ pub enum Format {
     Json,
 }
 
+/// Begins to log the agent's side of a turn: to the run's log, for people, and without what its MCP
+/// library says to itself.
+///
+/// # Errors
+/// A setting does not parse; there are none here.
+pub fn begin_agent() -> Result<(), SettingError> {
+    let plain = [("LOG_LEVEL", "info,rmcp=off"), ("LOG_FORMAT", "text")];
+    begin(&Settings::new(plain.map(|(name, value)| (name.into(), value.into())), []))
+}
+
 /// Begins to log, for the whole process. A second call changes nothing.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
 use kit::{Bound, Clock, Context, Process, Program, Settings, StartError};
@@ -42,7 +42,7 @@ async fn token(State(stand): State<Stand>, headers: HeaderMap) -> axum::response
     let shown = bearer(&headers);
     if shown != believes.key {
         believes.refused.push(shown);
-        return axum::http::StatusCode::UNAUTHORIZED.into_response();
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     believes.minted += 1;
     let token = format!("token-{}", believes.minted);
@@ -57,7 +57,7 @@ async fn health(State(stand): State<Stand>, headers: HeaderMap) -> axum::respons
     use axum::response::IntoResponse;
     let number: u64 = bearer(&headers).replace("token-", "").parse().unwrap_or(0);
     if number < stand.0.lock().unwrap().good_from {
-        return axum::http::StatusCode::UNAUTHORIZED.into_response();
+        return StatusCode::UNAUTHORIZED.into_response();
     }
     axum::Json(serde_json::json!({
         "status": "ok", "daemon": "authd", "version": "", "pid": 1, "started_at": "2026-01-01T00:00:00Z"
@@ -141,9 +141,11 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
         (believes.key, believes.good_from) = ("second-service-key", 3);
     }
     peer.call(&HEALTH, &Nothing {}).await.unwrap();
-    let believes = stand.0.lock().unwrap();
-    assert_eq!((believes.minted, believes.refused.len()), (3, 1), "one refusal, then the new key");
-    drop(believes);
+    let counts = {
+        let believes = stand.0.lock().unwrap();
+        (believes.minted, believes.refused.len())
+    };
+    assert_eq!(counts, (3, 1), "one refusal, then the new key");
     let fingerprints: Vec<_> =
         context.secrets.status().into_iter().filter_map(|s| s.fingerprint).collect();
     assert_eq!(fingerprints.len(), 1, "the fingerprint key came with the token");

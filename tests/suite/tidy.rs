@@ -1,0 +1,131 @@
+//! What every file must look like. Each check names the file and what to do.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Lines that a source file may have, its inline tests aside.
+const LINES_MAX: usize = 600;
+
+/// Decisions: no clock, no socket, no file, nothing asynchronous.
+const PURE: &[&str] =
+    &["crates/routd/src/route.rs", "crates/routd/src/turn.rs", "crates/routd/src/prompt.rs"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The files that git tracks or would add, so that a build's output does not count.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let out = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let names = String::from_utf8(out.stdout).unwrap();
+    let found: Vec<PathBuf> = names
+        .lines()
+        .filter(|n| n.ends_with(ending))
+        .map(|n| root().join(n))
+        .filter(|p| p.exists())
+        .collect();
+    assert!(!found.is_empty(), "no `{ending}` files: is this a checkout?");
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    text.contains("/tests/") || text.ends_with("/tests.rs") || text.ends_with("/testing.rs")
+}
+
+/// The file without its inline tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+#[test]
+fn files_stay_short_enough_to_be_read() {
+    for path in files(".rs").iter().filter(|p| !is_test(p)) {
+        let lines = code(path).lines().count();
+        assert!(lines <= LINES_MAX, "{} has {lines} lines; split it by noun", path.display());
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for path in files(".rs").iter().filter(|p| !p.ends_with("tests.rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        let first = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!["));
+        let says = first.is_some_and(|line| line.starts_with("//!"));
+        assert!(says, "{} does not begin with a `//!` line", path.display());
+    }
+}
+
+#[test]
+fn decisions_touch_nothing() {
+    for name in PURE {
+        let text = code(&root().join(name));
+        for banned in
+            ["async ", ".await", "tokio::", "std::fs", "std::net", "Clock", "Instant::now"]
+        {
+            assert!(!text.contains(banned), "{name} is a decision and may not use `{banned}`");
+        }
+    }
+}
+
+#[test]
+fn an_error_does_not_repeat_its_cause() {
+    for path in files(".rs").iter().filter(|p| !is_test(p)) {
+        for (index, line) in code(path).lines().enumerate() {
+            let repeats = line.contains("#[error(")
+                && (line.contains("{source}") || line.contains("{source:"));
+            let place = format!("{}:{}", path.display(), index + 1);
+            assert!(!repeats, "{place}: the cause is `source()`; the log prints the chain");
+        }
+    }
+}
+
+#[test]
+fn every_crate_takes_the_workspace_lints() {
+    for path in files("Cargo.toml").iter().filter(|p| **p != root().join("Cargo.toml")) {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{} sets its own lints",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    for path in files(".rs") {
+        for (index, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            // Written in halves, so that this line does not find itself.
+            for mark in
+                [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME")]
+            {
+                assert!(!line.contains(mark), "{}:{}: `{mark}`", path.display(), index + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn documents_name_only_files_that_exist() {
+    for path in files(".md") {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let link = link.split('#').next().unwrap();
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = path.parent().unwrap().join(link);
+            assert!(target.exists(), "{} links to {link}, which is not there", path.display());
+        }
+    }
+}
