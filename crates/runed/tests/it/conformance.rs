@@ -1,0 +1,314 @@
+//! What every backend must do, as one suite. A backend gives a [`Place`] to run it in, and says [`conformance`].
+//!
+//! The agents are shell scripts, so that they can misbehave as no agent of ours would.
+
+use crate::waiting::{until, within};
+use proto::runed::{Egress, Limits};
+use proto::turn::Harness;
+use runed::backend::{Backend, Found};
+use runed::run::{Ended, How, RunId, RunSpec};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a backend is tried. Its agents run the file `script` of their home with `sh`.
+#[allow(async_fn_in_trait, reason = "only these tests use it")]
+pub trait Place {
+    /// A new backend object over this place, as after a restart of runed.
+    async fn backend(&self) -> Arc<dyn Backend>;
+    /// The instance's data directory, with `.env`, `store/routd.db` and `homes/other/private` in it.
+    fn data(&self) -> &Path;
+    /// Makes a directory that holds a turn's socket, and returns it.
+    fn turn_dir(&self, id: &RunId) -> PathBuf;
+    /// How many processes of the run with this home the machine has.
+    fn processes(&self, home: &Path) -> usize;
+}
+
+/// Instantiates the suite for a function that makes a place.
+macro_rules! conformance {
+    ($name:ident, $make:expr) => {
+        mod $name {
+            use crate::conformance as suite;
+            $crate::conformance::cases!($make; runs_once_and_says_how_it_ended
+                a_crash_is_told_from_an_exit
+                a_polite_agent_ends_by_itself
+                a_stubborn_agent_is_ended_until_gone
+                what_an_agent_left_behind_is_ended
+                time_is_bounded
+                output_is_bounded_and_what_is_lost_is_counted
+                memory_of_all_processes_together_is_bounded
+                a_run_is_found_again_after_a_restart
+                an_end_that_nobody_saw_is_known_after_a_restart
+                nothing_secret_reaches_an_agent
+                an_agent_sees_its_home_and_no_other_place
+                a_program_that_is_not_there_is_refused_for_good
+                orphans_are_swept_and_known_runs_are_not);
+        }
+    };
+}
+macro_rules! cases {
+    ($make:expr; $($case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            suite::$case(&$make).await;
+        }
+    )*};
+}
+pub(crate) use {cases, conformance};
+
+fn id(text: &str) -> RunId {
+    text.parse().unwrap()
+}
+
+/// A run whose agent does what `script` says.
+fn run(place: &impl Place, name: &str, script: &str) -> (RunSpec, PathBuf) {
+    let home = place.data().join("homes").join(name);
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("script"), script).unwrap();
+    let id = id(name);
+    let limits = Limits { wall_clock_seconds: 60, ..Limits::default() };
+    let spec = RunSpec {
+        turn_dir: place.turn_dir(&id),
+        id,
+        home: name.parse().unwrap(),
+        image: None,
+        limits,
+        egress: Egress::None,
+        harness: Harness::Offline,
+    };
+    (spec, home)
+}
+
+async fn start(backend: &dyn Backend, spec: &RunSpec) {
+    if let Err(error) = within("a start", backend.start(spec)).await {
+        panic!("{}", error.chain());
+    }
+}
+
+async fn end(backend: &dyn Backend, spec: &RunSpec) -> Ended {
+    within("the end of a run", backend.watch(&spec.id)).await.unwrap()
+}
+
+async fn log(backend: &dyn Backend, spec: &RunSpec) -> String {
+    String::from_utf8(backend.log(&spec.id).await.unwrap().bytes).unwrap()
+}
+
+/// Runs a script to its end.
+async fn played(place: &impl Place, name: &str, script: &str) -> (Ended, String) {
+    let backend = place.backend().await;
+    let (spec, _) = run(place, name, script);
+    start(&*backend, &spec).await;
+    let ended = end(&*backend, &spec).await;
+    (ended, log(&*backend, &spec).await)
+}
+
+pub async fn runs_once_and_says_how_it_ended(place: &impl Place) {
+    let backend = place.backend().await;
+    let (spec, home) = run(place, "once", "echo ran >> ran; echo out; echo err >&2");
+    assert_eq!(backend.find(&spec.id).await.unwrap(), Found::Nothing);
+    start(&*backend, &spec).await;
+    start(&*backend, &spec).await;
+    let ended = end(&*backend, &spec).await;
+    assert_eq!(ended.how, How::Exited { code: 0 });
+    assert!(ended.started_at_ms.unwrap() <= ended.ended_at_ms.unwrap());
+    let written = log(&*backend, &spec).await;
+    assert!(written.contains("out\n") && written.contains("err\n"), "{written}");
+    start(&*backend, &spec).await;
+    start(&*place.backend().await, &spec).await;
+    assert_eq!(backend.find(&spec.id).await.unwrap(), Found::Ended(ended));
+    assert_eq!(fs::read_to_string(home.join("ran")).unwrap(), "ran\n", "it ran once");
+}
+
+pub async fn a_crash_is_told_from_an_exit(place: &impl Place) {
+    assert_eq!(played(place, "seven", "exit 7").await.0.how, How::Exited { code: 7 });
+    let (ended, _) = played(place, "segv", "kill -SEGV $$").await;
+    assert_eq!(ended.how, How::Signalled { signal: 11 });
+}
+
+pub async fn a_polite_agent_ends_by_itself(place: &impl Place) {
+    let backend = place.backend().await;
+    let script = "trap 'echo tidied > tidied; exit 0' TERM; touch up; while :; do sleep 0.02; done";
+    let (spec, home) = run(place, "polite", script);
+    start(&*backend, &spec).await;
+    until("the agent is up", || home.join("up").exists()).await;
+    within("a cancel", backend.cancel(&spec.id)).await.unwrap();
+    assert_eq!(place.processes(&home), 0);
+    assert!(home.join("tidied").exists(), "it was given time to tidy up");
+    assert_eq!(end(&*backend, &spec).await.how, How::Stopped);
+}
+
+pub async fn a_stubborn_agent_is_ended_until_gone(place: &impl Place) {
+    let backend = place.backend().await;
+    let (spec, home) = run(place, "stubborn", "trap '' TERM INT HUP; touch up; while :; do sleep 0.1; done");
+    start(&*backend, &spec).await;
+    until("the agent is up", || home.join("up").exists()).await;
+    assert!(place.processes(&home) > 0, "or the next line would prove nothing");
+    within("a cancel", backend.cancel(&spec.id)).await.unwrap();
+    assert_eq!(place.processes(&home), 0, "gone when cancel returns, and not later");
+    assert_eq!(end(&*backend, &spec).await.how, How::Stopped);
+    within("a second cancel", backend.cancel(&spec.id)).await.unwrap();
+    within("a cancel of nothing", backend.cancel(&id("nosuchrun"))).await.unwrap();
+}
+
+pub async fn what_an_agent_left_behind_is_ended(place: &impl Place) {
+    let backend = place.backend().await;
+    // A daemon: its parent gone, in a session of its own, deaf to SIGTERM.
+    let daemon = "trap '' TERM; touch up; while :; do sleep 0.1; done";
+    let script = format!(
+        "(setsid sh -c \"{daemon}\" > /dev/null 2>&1 &)\nwhile ! [ -e up ]; do sleep 0.02; done; [ -e stay ] && sleep 60; exit 0"
+    );
+    let (spec, home) = run(place, "leaves", &script);
+    start(&*backend, &spec).await;
+    assert_eq!(end(&*backend, &spec).await.how, How::Exited { code: 0 });
+    assert!(home.join("up").exists(), "the daemon had started");
+    assert_eq!(place.processes(&home), 0, "after an agent that ended by itself");
+
+    let (spec, home) = run(place, "forks", &script);
+    fs::write(home.join("stay"), "").unwrap();
+    start(&*backend, &spec).await;
+    until("the daemon is up", || home.join("up").exists()).await;
+    within("a cancel", backend.cancel(&spec.id)).await.unwrap();
+    assert_eq!(place.processes(&home), 0, "after an agent that was ended");
+}
+
+pub async fn time_is_bounded(place: &impl Place) {
+    let backend = place.backend().await;
+    let (mut spec, home) = run(place, "endless", "trap '' TERM; while :; do sleep 0.1; done");
+    spec.limits.wall_clock_seconds = 1;
+    start(&*backend, &spec).await;
+    assert_eq!(end(&*backend, &spec).await.how, How::TimedOut);
+    assert_eq!(place.processes(&home), 0);
+}
+
+pub async fn output_is_bounded_and_what_is_lost_is_counted(place: &impl Place) {
+    let backend = place.backend().await;
+    let (mut spec, _) = run(place, "noisy", "echo first; head -c 10000000 /dev/zero | tr '\\0' x; echo last");
+    spec.limits.output_bytes = 64 * 1024;
+    start(&*backend, &spec).await;
+    assert_eq!(end(&*backend, &spec).await.how, How::Exited { code: 0 });
+    let log = backend.log(&spec.id).await.unwrap();
+    assert!(log.bytes.starts_with(b"first\n") && log.bytes.ends_with(b"last\n"));
+    assert!(log.bytes.len() < 65 * 1024, "{} bytes kept", log.bytes.len());
+    let marker = format!("\n[{} bytes not kept]\n", log.dropped);
+    let kept = log.bytes.len() - marker.len();
+    assert_eq!(kept as u64 + log.dropped, 10_000_011, "every byte is kept or counted");
+}
+
+pub async fn memory_of_all_processes_together_is_bounded(place: &impl Place) {
+    let backend = place.backend().await;
+    // Each stays below the bound. `tail` holds a line that does not end.
+    let script = "for i in 1 2 3 4; do (head -c 40000000 /dev/zero; sleep 60) | tail -n 1 > /dev/null & done; wait";
+    let (mut spec, home) = run(place, "hungry", script);
+    spec.limits.memory_mib = 100;
+    start(&*backend, &spec).await;
+    assert_eq!(end(&*backend, &spec).await.how, How::OutOfMemory);
+    assert_eq!(place.processes(&home), 0);
+}
+
+pub async fn a_run_is_found_again_after_a_restart(place: &impl Place) {
+    let script = "echo ran >> ran; while ! [ -e go ]; do sleep 0.02; done; echo went";
+    let (spec, home) = run(place, "adopted", script);
+    let first = place.backend().await;
+    start(&*first, &spec).await;
+    drop(first);
+    let second = place.backend().await;
+    assert_eq!(second.find(&spec.id).await.unwrap(), Found::Alive);
+    start(&*second, &spec).await;
+    fs::write(home.join("go"), "").unwrap();
+    assert_eq!(end(&*second, &spec).await.how, How::Exited { code: 0 });
+    assert!(log(&*second, &spec).await.ends_with("went\n"));
+    assert_eq!(fs::read_to_string(home.join("ran")).unwrap(), "ran\n", "never run twice");
+}
+
+pub async fn an_end_that_nobody_saw_is_known_after_a_restart(place: &impl Place) {
+    let (spec, home) = run(place, "unseen", "echo ran >> ran; exit 3");
+    let first = place.backend().await;
+    start(&*first, &spec).await;
+    drop(first);
+    until("the agent is gone", || place.processes(&home) == 0).await;
+    let second = place.backend().await;
+    assert_eq!(end(&*second, &spec).await.how, How::Exited { code: 3 });
+    start(&*second, &spec).await;
+    assert_eq!(fs::read_to_string(home.join("ran")).unwrap(), "ran\n", "never run twice");
+}
+
+pub async fn nothing_secret_reaches_an_agent(place: &impl Place) {
+    let (ended, log) = played(place, "bare", "env | sed 's/=.*//' | sort; cat /proc/1/environ").await;
+    // PID 1 is the launcher, if it can be seen at all: nobody may look into it.
+    assert_ne!(ended.how, How::Exited { code: 0 }, "{log}");
+    let names: Vec<&str> = log.lines().filter(|line| !line.contains(' ')).collect();
+    // The shell adds where it is.
+    let allowed = ["HOME", "LANG", "OLDPWD", "PATH", "PWD", "SHLVL", "_"];
+    assert!(names.iter().all(|name| allowed.contains(name)), "{log}");
+    assert!(names.contains(&"HOME") && names.contains(&"PATH"), "{log}");
+}
+
+pub async fn an_agent_sees_its_home_and_no_other_place(place: &impl Place) {
+    let data = place.data().display();
+    // First it reads, then it tries to write: where its root is its own, the same names may be free there.
+    let script = format!(
+        "echo mine > mine && cat mine && ls \"$HOME\" > /dev/null && echo home-ok
+         for file in {data}/.env {data}/store/routd.db {data}/homes/other/private /etc/shadow; do
+           cat \"$file\" 2> /dev/null
+         done
+         for dir in {data} {data}/store {data}/homes {data}/homes/other /root /home /var; do
+           ls -A \"$dir\" 2> /dev/null
+         done
+         for dir in {data} {data}/store {data}/homes {data}/homes/other {data}/run/t /usr/bin /etc; do
+           echo x 2> /dev/null > \"$dir/planted\"
+         done
+         for file in {data}/.env {data}/store/routd.db {data}/homes/other/private; do
+           echo x 2> /dev/null > \"$file\"; rm -f \"$file\" 2> /dev/null
+         done
+         echo done"
+    );
+    let (ended, log) = played(place, "seen", &script).await;
+    assert_eq!(ended.how, How::Exited { code: 0 });
+    assert!(log.starts_with("mine\nhome-ok\n") && log.ends_with("done\n"), "{log}");
+    for word in ["do-not-read", "rows", "theirs", "root:", "routd.db", "private", "log", "cache"] {
+        assert!(!log.contains(word), "{word} in {log}");
+    }
+    for (file, text) in [
+        (".env", "CHANNEL_SECRET=do-not-read"),
+        ("store/routd.db", "rows"),
+        ("homes/other/private", "theirs"),
+    ] {
+        assert_eq!(fs::read_to_string(place.data().join(file)).unwrap(), text, "{file} was changed");
+    }
+    for dir in ["", "store", "homes", "homes/other", "run/t"] {
+        assert!(!place.data().join(dir).join("planted").exists(), "in {dir}");
+    }
+    assert!(!Path::new("/usr/bin/planted").exists() && !Path::new("/etc/planted").exists());
+}
+
+pub async fn a_program_that_is_not_there_is_refused_for_good(place: &impl Place) {
+    let backend = place.backend().await;
+    let (spec, home) = run(place, "foreign", "touch ran");
+    let foreign = RunSpec { turn_dir: place.data().join("store"), ..spec.clone() };
+    let refused = backend.start(&foreign).await.unwrap_err();
+    assert!(matches!(refused, runed::backend::NotStarted::Refused(_)), "{}", refused.chain());
+    let granted = RunSpec { egress: Egress::Granted, ..spec };
+    if let Err(refusal) = backend.validate(&granted) {
+        assert!(refusal.to_string().contains("network"), "{refusal}");
+        assert!(backend.start(&granted).await.is_err(), "what is not valid does not start");
+    }
+    assert!(!home.join("ran").exists(), "nothing ran");
+}
+
+pub async fn orphans_are_swept_and_known_runs_are_not(place: &impl Place) {
+    let backend = place.backend().await;
+    let (known, known_home) = run(place, "known", "touch up; while :; do sleep 0.1; done");
+    let (orphan, orphan_home) = run(place, "orphan", "touch up; while :; do sleep 0.1; done");
+    for (spec, home) in [(&known, &known_home), (&orphan, &orphan_home)] {
+        start(&*backend, spec).await;
+        until("the agent is up", || home.join("up").exists()).await;
+    }
+    let keep = BTreeSet::from([known.id.clone()]);
+    let swept = within("a sweep", backend.sweep(&keep)).await.unwrap();
+    assert_eq!(swept, std::slice::from_ref(&orphan.id));
+    assert_eq!(place.processes(&orphan_home), 0);
+    assert_eq!(backend.find(&known.id).await.unwrap(), Found::Alive, "the other one goes on");
+    assert_eq!(within("a sweep", backend.sweep(&keep)).await.unwrap(), [], "nothing is left");
+    within("a cancel", backend.cancel(&known.id)).await.unwrap();
+}
