@@ -79,3 +79,42 @@ fn described(peer: PeerCred) -> String {
     let pid = number(peer.pid.map(|pid| pid.to_string()));
     format!("on the admin socket, user id {uid}, process {pid}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{body::Body, http::Method};
+    use kit::testing::Rig;
+    use tower::ServiceExt;
+
+    /// The file's mode keeps others from connecting, so who they are can only be tried here.
+    #[tokio::test]
+    async fn whoever_is_neither_this_user_nor_root_is_refused_and_written_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let rig = Rig::new(proto::Daemon::Authd, directory.path())
+            .secret("SECRETS_KEY", "secrets-key-0000000000000000000000000000")
+            .secret("AUTHD_SERVICE_KEY", "service-key-000000000000");
+        let (context, _) = rig.build().await;
+        let app = crate::assemble(&context).await.unwrap();
+        let ours = rustix::process::geteuid().as_raw();
+        let other = ours + 4000;
+        let status = async |uid: Option<u32>, known: bool| {
+            let mut request = Request::builder().method(Method::POST).uri("/v1/operator-token");
+            if known {
+                request = request.extension(ConnectInfo(PeerCred { uid, pid: Some(7) }));
+            }
+            let request = request.body(Body::empty()).unwrap();
+            router(&context, &app).oneshot(request).await.unwrap().status().as_u16()
+        };
+        assert_eq!(status(Some(other), true).await, 403);
+        assert_eq!(status(None, true).await, 403, "the kernel did not say who");
+        assert_eq!(status(None, false).await, 403, "not a socket of ours");
+        assert_eq!(status(Some(ours), true).await, 200);
+        assert_eq!(status(Some(0), true).await, 200);
+        let rows = app.store.audit(None, 10).await.unwrap();
+        let refused: Vec<_> = rows.iter().filter(|row| row.action == "socket.refuse").collect();
+        assert_eq!(refused.len(), 3);
+        assert!(refused.iter().any(|row| row.detail.contains(&format!("user id {other}"))));
+        context.stop.cancel();
+    }
+}

@@ -3,7 +3,7 @@
 use crate::{
     app::{App, Asked},
     keyring::act,
-    service_key::{Minted, own_name},
+    service_key::{Minter, own_name},
     session::Capability,
     store::StoreError,
     token::Grant,
@@ -90,7 +90,7 @@ async fn admit(
     {
         return Ok(());
     }
-    let failure = refusal(daemon, app.service_keys.minted(daemon), presented.is_some());
+    let failure = refusal(daemon, app.service_keys.minter(daemon), presented.is_some());
     app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
     let from = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
     let detail = format!("asked from {from}: {}", failure.problem().detail);
@@ -100,14 +100,14 @@ async fn admit(
 }
 
 /// What the daemon's operator is to do.
-fn refusal(daemon: Daemon, minted: Minted, presented: bool) -> Failure {
+fn refusal(daemon: Daemon, minter: Minter, presented: bool) -> Failure {
     let own = own_name(daemon);
-    let wanted = match minted {
-        Minted::ByOwn => format!("the value that authd has as {own}"),
+    let wanted = match minter {
+        Minter::Own => format!("the value that authd has as {own}"),
         _ => "the value that authd has as AUTHD_SERVICE_KEY".to_owned(),
     };
-    let detail = match (minted, presented) {
-        (Minted::ByNone, _) => format!(
+    let detail = match (minter, presented) {
+        (Minter::Nobody, _) => format!(
             "no key mints the token of {daemon}: authd has neither {own} nor AUTHD_SERVICE_KEY; put \
              one into a source of authd's secrets"
         ),

@@ -262,7 +262,7 @@ impl Keyring {
             values.push((name, new.seal(&old.open(&sealed, &row)?, &row)?));
         }
         let key = new_row(&new, State::Active, now)?;
-        let wrap = new.wrap(&*self.0.secrets_key.current(), DATABASE)?;
+        let wrap = new.wrap(&self.0.secrets_key.current(), DATABASE)?;
         let detail = "a new data key and a new signing key; every token signed before has ended";
         let act = act(now, by, "keys.renew", &key.key.kid, detail);
         self.0.store.renew(Renewal { wrap, keys: vec![key], values }, act).await?;

@@ -77,21 +77,9 @@ const MARGIN: Duration = Duration::from_secs(60);
 pub async fn start(context: Context) -> Result<Router, StartError> {
     // Before the first watch, so that the log has the first values too.
     let events = context.secrets.events();
-    let rules = rules(&context)?;
-    let secrets_key = context.secrets.watch(&SECRETS_KEY).await?;
-    let service_keys = ServiceKeys::watch(&context.secrets).await?;
-
-    let path = context.database();
-    if let Some(directory) = path.parent() {
-        own_directory(directory)?;
-    }
+    let app = assemble(&context).await?;
+    // After the database's lock: a second authd must not take the socket from the first.
     let socket = bind_admin(&context)?;
-    let store = Store::open(&path).await.map_err(start_error::not_opened)?;
-    let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
-    let app = App::new(&context, store, ring, service_keys).await;
-    let app = Arc::new(app.map_err(start_error::at_start)?);
-    context.gate.use_keys(Arc::new(app.ring.clone()));
-
     run_beside(&context, &app, events);
     let admin = admin::router(&context, &app);
     context.tasks.spawn("authd.admin", socket.serve(admin, context.stop.clone()));
@@ -99,6 +87,22 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     http::mount(&mut api, &app);
     login::mount(&mut api, &app);
     Ok(api.into_router())
+}
+
+/// Opens the database and the keys.
+async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
+    let rules = rules(context)?;
+    let secrets_key = context.secrets.watch(&SECRETS_KEY).await?;
+    let service_keys = ServiceKeys::watch(&context.secrets).await?;
+    let path = context.database();
+    if let Some(directory) = path.parent() {
+        own_directory(directory)?;
+    }
+    let store = Store::open(&path).await.map_err(start_error::not_opened)?;
+    let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
+    context.gate.use_keys(Arc::new(ring.clone()));
+    let app = App::new(context, store, ring, service_keys).await;
+    Ok(Arc::new(app.map_err(start_error::at_start)?))
 }
 
 fn rules(context: &Context) -> Result<Rules, StartError> {
@@ -111,7 +115,6 @@ fn rules(context: &Context) -> Result<Rules, StartError> {
     Ok(Rules { policy, overlap: context.settings.get(&settings::SECRETS_OVERLAP)? })
 }
 
-/// The socket, bound before anything runs, so that a path that will not do is a refusal to start.
 fn bind_admin(context: &Context) -> Result<UnixSocket, StartError> {
     let directory = context.run_dir();
     own_directory(&directory)?;

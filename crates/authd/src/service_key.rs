@@ -79,13 +79,13 @@ pub(crate) fn own_name(daemon: Daemon) -> String {
 
 /// Which key mints a daemon's token now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Minted {
+pub(crate) enum Minter {
     /// Its own.
-    ByOwn,
+    Own,
     /// The one that daemons share.
-    ByShared,
+    Shared,
     /// None: authd has neither.
-    ByNone,
+    Nobody,
 }
 
 /// The live service keys.
@@ -107,7 +107,7 @@ impl ServiceKeys {
             all.insert(daemon, secrets.watch(own(daemon)).await?);
         }
         let keys = Self { shared, own: all };
-        if Daemon::ALL.into_iter().all(|daemon| keys.minted(daemon) == Minted::ByNone) {
+        if Daemon::ALL.into_iter().all(|daemon| keys.minter(daemon) == Minter::Nobody) {
             return Err(StartError::Config {
                 what: "authd has neither AUTHD_SERVICE_KEY nor any AUTHD_SERVICE_KEY_<DAEMON>, so \
                        no daemon could prove itself"
@@ -121,17 +121,17 @@ impl ServiceKeys {
     }
 
     /// Which key mints the token of `daemon` now.
-    pub(crate) fn minted(&self, daemon: Daemon) -> Minted {
+    pub(crate) fn minter(&self, daemon: Daemon) -> Minter {
         match self.own.get(&daemon).map(|own| own.current().0.is_some()) {
-            Some(true) => Minted::ByOwn,
-            _ if self.shared.current().0.is_some() => Minted::ByShared,
-            _ => Minted::ByNone,
+            Some(true) => Minter::Own,
+            _ if self.shared.current().0.is_some() => Minter::Shared,
+            _ => Minter::Nobody,
         }
     }
 
     /// The daemons whose token the shared key mints.
     pub(crate) fn sharing(&self) -> Vec<Daemon> {
-        let shares = |daemon: &Daemon| self.minted(*daemon) != Minted::ByOwn;
+        let shares = |daemon: &Daemon| self.minter(*daemon) != Minter::Own;
         Daemon::ALL.into_iter().filter(shares).collect()
     }
 
@@ -163,7 +163,7 @@ impl ServiceKeys {
 
 impl fmt::Debug for ServiceKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let own = Daemon::ALL.into_iter().filter(|d| self.minted(*d) == Minted::ByOwn);
+        let own = Daemon::ALL.into_iter().filter(|d| self.minter(*d) == Minter::Own);
         f.debug_struct("ServiceKeys").field("own", &own.collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }
