@@ -63,3 +63,5 @@ pub use secret::{Malformed, SECRET_BYTES_MAX, Secret};
 pub use source::{Answer, Cause, SecretSource, SecretWriter, SourceError, Versions, WriteError};
 pub use status::SecretStatus;
 pub use watched::{ACCEPTED_MAX, Accepted, Watched};
+/// A buffer that is wiped when it drops: for what is on its way into a [`Secret`] or out of one.
+pub use zeroize::Zeroizing;

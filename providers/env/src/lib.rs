@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use rustix::fs::CWD;
 use secrets::{
-    Answer, Malformed, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
+    Answer, Malformed, Name, Secret, SecretSource, SourceError, Versions, Zeroizing,
     files::{self, FileError, FileId, Links},
 };
 use std::{
@@ -21,7 +21,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::sleep;
-use zeroize::Zeroizing;
 
 /// `SECRETS_FILE_POLL`: how often the files that a `NAME_FILE` names are looked at.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -49,15 +48,10 @@ struct Seen {
 }
 
 impl Env {
-    /// Takes the variables; the caller decides whose they are.
+    /// Takes the variables; the caller decides whose they are. Files that a `NAME_FILE` names are
+    /// looked at every `poll`; see [`POLL`].
     #[must_use]
-    pub fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self::polling(variables, POLL)
-    }
-
-    /// As [`Env::new`], with the files looked at that often.
-    #[must_use]
-    pub fn polling(variables: impl IntoIterator<Item = (String, String)>, poll: Duration) -> Self {
+    pub fn new(variables: impl IntoIterator<Item = (String, String)>, poll: Duration) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect();
         Self { variables: Arc::new(variables), poll, seen: Mutex::default() }
@@ -179,33 +173,6 @@ impl SecretSource for Env {
                 return;
             }
         }
-    }
-
-    fn writer(&self) -> Option<&dyn SecretWriter> {
-        Some(self)
-    }
-}
-
-impl Env {
-    fn read_only(&self, name: &Name) -> WriteError {
-        WriteError::ReadOnly {
-            place: "the environment".to_owned(),
-            instead: format!(
-                "set {name} where this process is started from (its unit, manifest or shell) and start it again, \
-                 or let {name}_FILE name a file, which may change at any time"
-            ),
-        }
-    }
-}
-
-#[async_trait]
-impl SecretWriter for Env {
-    async fn write(&self, name: &Name, _value: &Secret) -> Result<(), WriteError> {
-        Err(self.read_only(name))
-    }
-
-    async fn remove(&self, name: &Name) -> Result<(), WriteError> {
-        Err(self.read_only(name))
     }
 }
 

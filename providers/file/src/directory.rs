@@ -12,6 +12,7 @@ use secrets::{
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// A directory of secrets, one file each, named as the secret is.
@@ -29,10 +30,10 @@ struct Files {
 }
 
 impl Directory {
-    /// Reads the files in `root`, and watches them in the default way.
+    /// Reads the files in `root`, looks at them every `poll`, and has the system tell as well.
     #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self::watching(root, Watching::default())
+    pub fn new(root: impl Into<PathBuf>, poll: Duration) -> Self {
+        Self::watching(root, Watching::every(poll))
     }
 
     /// Reads the files in `root`, and watches them in that way.
@@ -82,7 +83,7 @@ impl SecretWriter for Directory {
         // One newline is dropped when it is read; a value that ends in one needs another.
         let ends_in_newline = value.expose().ends_with(b"\n");
         let newline: &[u8] = if ends_in_newline { b"\n" } else { b"" };
-        let content = zeroize::Zeroizing::new([value.expose(), newline].concat());
+        let content = secrets::Zeroizing::new([value.expose(), newline].concat());
         let place = self.place();
         let work = move || write::replace(&path, &content, None);
         let written = write::off_thread(&place, work).await;

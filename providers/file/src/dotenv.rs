@@ -8,6 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, Stat, Uid};
+use secrets::Zeroizing;
 use secrets::{
     Answer, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
     files::{self, FileError, FileId, Links},
@@ -18,7 +19,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use zeroize::Zeroizing;
 
 /// Most bytes of the file.
 const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -41,10 +41,11 @@ pub struct Dotenv {
 struct EnvFile(PathBuf);
 
 impl Dotenv {
-    /// The file at `path`, watched in the default way. It need not exist yet.
+    /// The file at `path`, which need not exist yet: looks at it every `poll`, and has the system
+    /// tell as well.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::watching(path, Watching::default())
+    pub fn new(path: impl Into<PathBuf>, poll: Duration) -> Self {
+        Self::watching(path, Watching::every(poll))
     }
 
     /// The file at `path`, watched in that way.

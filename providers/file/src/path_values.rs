@@ -15,6 +15,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// Around another source: for some names, a value that begins with `/` is the path of a file,
@@ -35,9 +36,14 @@ pub struct PathValues {
 struct Files(Mutex<BTreeSet<PathBuf>>);
 
 impl PathValues {
-    /// Around `source`, for `names` and the `NAME_PREVIOUS` of each.
-    pub fn new(source: Arc<dyn SecretSource>, names: impl IntoIterator<Item = Name>) -> Self {
-        Self::watching(source, names, Watching::default())
+    /// Around `source`, for `names` and the `NAME_PREVIOUS` of each. Looks at the files every
+    /// `poll`, and has the system tell as well.
+    pub fn new(
+        source: Arc<dyn SecretSource>,
+        names: impl IntoIterator<Item = Name>,
+        poll: Duration,
+    ) -> Self {
+        Self::watching(source, names, Watching::every(poll))
     }
 
     /// As [`PathValues::new`], with the files watched in that way.

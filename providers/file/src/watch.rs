@@ -33,9 +33,17 @@ pub struct Watching {
     pub inotify: bool,
 }
 
+impl Watching {
+    /// A look that often, and inotify as well.
+    #[must_use]
+    pub const fn every(poll: Duration) -> Self {
+        Self { poll, inotify: true }
+    }
+}
+
 impl Default for Watching {
     fn default() -> Self {
-        Self { poll: POLL, inotify: true }
+        Self::every(POLL)
     }
 }
 

@@ -12,8 +12,8 @@
 //! Nothing is expanded. A name that stands twice is an error: which of the two is meant, nobody
 //! can tell.
 
+use secrets::Zeroizing;
 use std::{collections::HashMap, ops::Range};
-use zeroize::Zeroizing;
 
 /// One assignment.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A directory of secrets.
 
 use crate::kubelet::Kubelet;
-use provider_file::{Directory, Watching};
+use provider_file::{Directory, POLL, Watching};
 use secrets::{
     Answer, Bundle, Malformed, Name, Need, Role, Secret, SecretSource, SourceError, WriteError,
     testing::{conforms, keep, policy},
@@ -56,7 +56,7 @@ async fn a_plain_directory_conforms() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("USER"), "ada-the-user\n").unwrap();
     fs::write(dir.path().join("PASSWORD"), "hunter2").unwrap();
-    let source = Directory::new(dir.path());
+    let source = Directory::new(dir.path(), POLL);
     conforms(&source, (&USER, b"ada-the-user"), (&PASSWORD, b"hunter2"), &ABSENT).await;
 }
 
@@ -65,7 +65,7 @@ async fn a_mounted_secret_conforms_and_is_numbered_by_its_version() {
     let dir = tempfile::tempdir().unwrap();
     let files = [("USER", "ada-the-user"), ("PASSWORD", "hunter2")];
     let mut kubelet = Kubelet::mount(dir.path(), &files);
-    let source = Directory::new(dir.path());
+    let source = Directory::new(dir.path(), POLL);
     conforms(&source, (&USER, b"ada-the-user"), (&PASSWORD, b"hunter2"), &ABSENT).await;
     let version = kubelet.update(&files);
     for answer in read(&source, &[USER, PASSWORD]).await {
@@ -93,7 +93,7 @@ async fn what_is_not_a_secret_is_refused_with_the_reason() {
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
 
-    let source = Directory::new(&inside);
+    let source = Directory::new(&inside, POLL);
     let cases = [
         ("DIRECTORY", "it is a directory"),
         ("FIFO", "it is a FIFO"),
@@ -116,14 +116,14 @@ async fn what_is_not_a_secret_is_refused_with_the_reason() {
 async fn a_place_that_is_no_directory_says_so() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "x").unwrap();
-    let error = Directory::new(dir.path().join("file")).read(&[USER]).await.unwrap_err();
+    let error = Directory::new(dir.path().join("file"), POLL).read(&[USER]).await.unwrap_err();
     assert!(matches!(error, SourceError::Refused { .. }), "{error:?}");
-    let error = Directory::new(dir.path().join("nowhere")).read(&[USER]).await.unwrap_err();
+    let error = Directory::new(dir.path().join("nowhere"), POLL).read(&[USER]).await.unwrap_err();
     assert!(matches!(error, SourceError::Unreachable { .. }), "{error:?}");
     assert!(error.chain().contains("nowhere"), "{}", error.chain());
 
     symlink("../../etc", dir.path().join("..data")).unwrap();
-    let error = Directory::new(dir.path()).read(&[USER]).await.unwrap_err();
+    let error = Directory::new(dir.path(), POLL).read(&[USER]).await.unwrap_err();
     assert!(error.chain().contains("leaves the directory"), "{}", error.chain());
 }
 
@@ -236,7 +236,7 @@ async fn a_quiet_directory_gives_no_hints_and_reading_it_gives_none() {
 #[tokio::test]
 async fn a_plain_directory_is_written_whole_and_a_mounted_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let source = Directory::new(dir.path());
+    let source = Directory::new(dir.path(), POLL);
     let writer = source.writer().unwrap();
     for text in ["one", "two\n", "three\r\n", " \"four\" "] {
         writer.write(&USER, &secret(text)).await.unwrap();

@@ -1,7 +1,7 @@
 //! A `.env` file.
 
 use crate::directory::{PAIR, PASSWORD, USER, reason, value, ways};
-use provider_file::{Dotenv, Watching};
+use provider_file::{Dotenv, POLL, Watching};
 use secrets::{
     Answer, Name, Secret, SecretSource, SourceError,
     testing::{conforms, keep, policy},
@@ -36,7 +36,7 @@ fn secret(text: &str) -> Secret {
 }
 
 async fn refused(path: &Path) -> String {
-    match Dotenv::new(path).read(&[USER]).await.unwrap_err() {
+    match Dotenv::new(path, POLL).read(&[USER]).await.unwrap_err() {
         SourceError::Refused { place, reason } => {
             assert_eq!(place, path.display().to_string());
             reason
@@ -48,7 +48,7 @@ async fn refused(path: &Path) -> String {
 #[tokio::test]
 async fn it_conforms() {
     let (_dir, path) = with("# secrets\nexport USER=ada-the-user\nPASSWORD=\"hunter2\"\n");
-    let source = Dotenv::new(&path);
+    let source = Dotenv::new(&path, POLL);
     conforms(&source, (&USER, b"ada-the-user"), (&PASSWORD, b"hunter2"), &ABSENT).await;
 }
 
@@ -79,7 +79,7 @@ async fn a_file_that_others_may_read_is_refused_with_the_command_that_helps() {
     }
     for mode in [0o600, 0o400] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        assert_eq!(value(&Dotenv::new(&path).read(&[USER]).await.unwrap()[0]), "a");
+        assert_eq!(value(&Dotenv::new(&path, POLL).read(&[USER]).await.unwrap()[0]), "a");
     }
 }
 
@@ -128,7 +128,7 @@ async fn a_file_that_does_not_parse_is_refused_by_line() {
 async fn values_have_the_limits_of_all_secrets() {
     let long = "x".repeat(65_537);
     let (_dir, path) = with(&format!("USER=\nPASSWORD={long}\n"));
-    let answers = Dotenv::new(&path).read(&[USER, PASSWORD]).await.unwrap();
+    let answers = Dotenv::new(&path, POLL).read(&[USER, PASSWORD]).await.unwrap();
     assert_eq!(reason(&answers[0]), "it is empty");
     assert_eq!(reason(&answers[1]), "it is longer than 65,536 bytes");
 }
@@ -154,7 +154,7 @@ async fn every_change_is_noticed_either_way_and_changes_beside_it_are_not() {
 #[tokio::test]
 async fn a_file_that_becomes_too_open_changes_nothing_but_the_status() {
     let (_dir, path) = with("USER=u1\nPASSWORD=p1\n");
-    let secrets = keep(vec![Arc::new(Dotenv::new(&path))], policy()).for_daemon("routd");
+    let secrets = keep(vec![Arc::new(Dotenv::new(&path, POLL))], policy()).for_daemon("routd");
     let watched = secrets.watch(&PAIR).await.unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     secrets.refresh().await;
@@ -166,7 +166,7 @@ async fn a_file_that_becomes_too_open_changes_nothing_but_the_status() {
 async fn writing_is_whole_keeps_the_rest_and_is_for_the_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(".env");
-    let source = Dotenv::new(&path);
+    let source = Dotenv::new(&path, POLL);
     let writer = source.writer().unwrap();
     writer.write(&USER, &secret("ada")).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -202,7 +202,7 @@ async fn writers_at_the_same_time_lose_nothing() {
     let (_dir, path) = with("");
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..12 {
-        let source = Dotenv::new(&path);
+        let source = Dotenv::new(&path, POLL);
         writers.spawn(async move {
             let name: Name = format!("NAME_{number}").parse().unwrap();
             source.writer().unwrap().write(&name, &secret("value")).await.unwrap();

@@ -1,7 +1,7 @@
 //! Two keys of one mounted Secret never come from two of its versions.
 
 use crate::{directory::value, kubelet::Kubelet};
-use provider_file::{Directory, PathValues};
+use provider_file::{Directory, POLL, PathValues};
 use secrets::{Answer, Name, SecretSource};
 use std::{
     path::Path,
@@ -64,7 +64,7 @@ fn scopeguard(over: &AtomicBool) -> impl Drop + '_ {
 fn two_keys_of_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let names = [Name::literal("USER"), Name::literal("PASSWORD")];
-    let source = Arc::new(Directory::new(dir.path()));
+    let source = Arc::new(Directory::new(dir.path(), POLL));
     never_torn(source, names, dir.path(), ["USER", "PASSWORD"]);
 }
 
@@ -77,8 +77,8 @@ fn a_certificate_and_its_key_that_are_named_by_path() {
         let path = dir.path().join(file);
         std::fs::write(plain.path().join(name.as_str()), path.to_str().unwrap()).unwrap();
     }
-    let inner = Arc::new(Directory::new(plain.path()));
-    let source = Arc::new(PathValues::new(inner, names.clone()));
+    let inner = Arc::new(Directory::new(plain.path(), POLL));
+    let source = Arc::new(PathValues::new(inner, names.clone(), POLL));
     // Their version ids differ by the file that names the path.
     let same_id = Arc::new(SameId(source));
     never_torn(same_id, names, dir.path(), ["tls.crt", "tls.key"]);
