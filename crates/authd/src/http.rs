@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Asked},
-    keyring::act,
+    keyring::{Renewed, act},
     service_key::{Minter, own_name},
     session::Capability,
     store::StoreError,
@@ -19,7 +19,9 @@ use axum::{
 use kit::{Api, Caller, Failure};
 use proto::{
     Code, Daemon, Needs, Nothing, Route, Timestamp,
-    authd::{self, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token},
+    authd::{
+        self, Rekey, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token,
+    },
     routd::{AuditPage, AuditQuery, AuditRow},
 };
 use std::{
@@ -44,6 +46,7 @@ pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
         Ok(signing_keys(&app))
     });
     api.mount(authd::ROTATE_KEYS, app.clone(), rotate);
+    api.mount(authd::REKEY, app.clone(), rekey);
     api.mount(authd::AUDIT, app.clone(), audit);
 }
 
@@ -155,6 +158,13 @@ fn signing_keys(app: &App) -> SigningKeys {
 async fn rotate(app: Arc<App>, caller: Caller, _: Nothing) -> Result<SigningKeys, Failure> {
     // Where a rotation is under way there is nothing to begin, and the answer shows it.
     app.ring.rotate(caller.subject().as_str()).await.map_err(|error| Failure::internal(&error))?;
+    Ok(signing_keys(&app))
+}
+
+async fn rekey(app: Arc<App>, caller: Caller, request: Rekey) -> Result<SigningKeys, Failure> {
+    let what = if request.leaked { Renewed::All } else { Renewed::DataKey };
+    let renewed = app.ring.renew(what, caller.subject().as_str()).await;
+    renewed.map_err(|error| Failure::internal(&error))?;
     Ok(signing_keys(&app))
 }
 

@@ -61,6 +61,26 @@ pub(crate) struct Rules {
     pub(crate) overlap: Duration,
 }
 
+/// What a renewal makes anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewed {
+    /// The data key. Tokens stay good.
+    DataKey,
+    /// The signing keys too, because somebody may have them: every token ends now.
+    All,
+}
+
+impl Renewed {
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::DataKey => "sealed anew under a new data key",
+            Self::All => {
+                "a new data key and a new signing key; every token signed before has ended"
+            }
+        }
+    }
+}
+
 /// The signing keys. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Keyring(Arc<Inner>);
@@ -250,22 +270,31 @@ impl Keyring {
         Ok(self.0.store.change_wraps(todo.write, todo.delete, act).await?)
     }
 
-    /// An earlier `SECRETS_KEY` is not to be trusted any more: a new data key, new signing keys, and
-    /// nothing left in the file that the earlier one opens. Tokens signed before end now.
-    pub(crate) async fn renew(&self, by: &str) -> Result<(), KeyringError> {
+    /// Seals everything anew under a new data key, and leaves nothing in the file that an earlier
+    /// one opens. What leaked is replaced as well.
+    pub(crate) async fn renew(&self, what: Renewed, by: &str) -> Result<(), KeyringError> {
         let _one_at_a_time = self.0.changing.lock().await;
         let now = self.0.clock.now();
         let (old, new) = (self.0.live.load().data_key.clone(), DataKey::generate()?);
+        let reseal = |sealed: &[u8], row: &[u8]| new.seal(&old.open(sealed, row)?, row);
         let mut values = Vec::new();
         for (name, sealed) in self.0.store.sealed_values().await? {
-            let row = value_row(&name);
-            values.push((name, new.seal(&old.open(&sealed, &row)?, &row)?));
+            let sealed = reseal(&sealed, &value_row(&name))?;
+            values.push((name, sealed));
         }
-        let key = new_row(&new, State::Active, now)?;
+        let mut keys = Vec::new();
+        match what {
+            Renewed::All => keys.push(new_row(&new, State::Active, now)?),
+            Renewed::DataKey => {
+                for mut row in self.0.store.key_rows().await? {
+                    row.sealed = reseal(&row.sealed, &key_row(&row.key.kid, row.key.state))?;
+                    keys.push(row);
+                }
+            }
+        }
         let wrap = new.wrap(&self.0.secrets_key.current(), DATABASE)?;
-        let detail = "a new data key and a new signing key; every token signed before has ended";
-        let act = act(now, by, "keys.renew", &key.key.kid, detail);
-        self.0.store.renew(Renewal { wrap, keys: vec![key], values }, act).await?;
+        let act = act(now, by, "keys.renew", DATABASE, what.detail());
+        self.0.store.renew(Renewal { wrap, keys, values }, act).await?;
         self.reload(new).await
     }
 

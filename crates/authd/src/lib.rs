@@ -143,10 +143,10 @@ fn run_beside(
             }
         }
     });
-    let (followed, stop) = (app.clone(), context.stop.clone());
+    let (app, health, stop) = (app.clone(), context.health.clone(), context.stop.clone());
     context.tasks.spawn("authd.secrets", async move {
         tokio::select! {
-            () = secrets_loop::run(followed, events) => {}
+            () = secrets_loop::run(app, events, health) => {}
             () = stop.cancelled() => {}
         }
     });

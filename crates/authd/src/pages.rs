@@ -114,7 +114,7 @@ fn body(page: &Page<'_>, instance: &str) -> Markup {
     match page {
         Page::Link => html! {
             p { "This link logs this browser in as the operator of " strong { (instance) } "." }
-            form method="post" { button.primary type="submit" autofocus { "Log in" } }
+            form method="post" { button.primary type="submit" { "Log in" } }
             p.quiet { "It works once. If you did not ask for it, close this page: nothing has happened yet." }
         },
         Page::Spent => html! {
@@ -164,7 +164,7 @@ fn logged_in(who: &Who) -> Markup {
 
 fn new_link() -> Markup {
     html! {
-        p { "To get one, run this on the machine that arizuko runs on:" }
+        p { "To make a new link, run this where arizuko runs:" }
         pre { code { "arizuko login" } }
     }
 }

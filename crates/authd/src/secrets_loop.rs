@@ -3,36 +3,56 @@
 
 use crate::{
     app::App,
-    keyring::{BY_ITSELF, KeyringError, act},
+    keyring::{BY_ITSELF, KeyringError, Renewed, act},
     service_key::own_name,
+    store::StoreError,
 };
-use kit::{AUTHD_SERVICE_KEY, chain};
+use kit::{AUTHD_SERVICE_KEY, Health, chain};
 use proto::Daemon;
 use secrets::{Event, Outcome, seal::SECRETS_KEY};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+/// Between two tries to carry out what an operator asked for.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Runs until it is dropped, or the keeper of secrets has ended.
-pub(crate) async fn run(app: Arc<App>, mut events: Receiver<Event>) {
+pub(crate) async fn run(app: Arc<App>, mut events: Receiver<Event>, health: Health) {
     loop {
-        let outcome = match events.recv().await {
-            Ok(event) if event.daemon == Daemon::Authd.name() => follow(&app, &event).await,
+        let noted = match events.recv().await {
+            Ok(event) if event.daemon == Daemon::Authd.name() => {
+                let noted = note(&app, &event).await;
+                if event.outcome == Outcome::Forgotten {
+                    until_done(&app, &event, &health).await;
+                }
+                noted
+            }
             Ok(_) => Ok(()),
             Err(RecvError::Lagged(count)) => {
                 let detail = format!("{count} events were lost; the daemon's log has them");
-                let row = act(app.clock.now(), BY_ITSELF, "secret.lost", "", &detail);
-                app.store.note(row).await.map_err(KeyringError::from)
+                app.store.note(act(app.clock.now(), BY_ITSELF, "secret.lost", "", &detail)).await
             }
             Err(RecvError::Closed) => return,
         };
-        if let Err(error) = outcome {
-            // The keeper has logged the event itself; what an operator asked for can be asked again.
-            tracing::error!(error = chain(&error), "what happened to a secret had no effect here");
+        if let Err(error) = noted {
+            // The keeper has logged the event itself.
+            tracing::error!(error = chain(&error), "an event of a secret is not in the audit log");
         }
     }
 }
 
-async fn follow(app: &App, event: &Event) -> Result<(), KeyringError> {
+/// Carries out what an operator asked for. It is asked for once, so it is tried until it is done.
+async fn until_done(app: &App, event: &Event, health: &Health) {
+    while let Err(error) = distrust(app, event).await {
+        let trouble = format!("what {} made is still good: {}", event.name, chain(&error));
+        tracing::error!(trouble, "tried again soon");
+        health.degraded("forgetting", Some(trouble));
+        tokio::time::sleep(AGAIN).await;
+    }
+    health.degraded("forgetting", None);
+}
+
+async fn note(app: &App, event: &Event) -> Result<(), StoreError> {
     let (action, reason) = match &event.outcome {
         Outcome::Loaded => ("secret.load", ""),
         Outcome::Published => ("secret.publish", ""),
@@ -53,14 +73,13 @@ async fn follow(app: &App, event: &Event) -> Result<(), KeyringError> {
         detail.push_str(reason);
     }
     let row = act(app.clock.now(), &event.asked_by, action, event.name.as_str(), &detail);
-    app.store.note(row).await?;
-    if event.outcome == Outcome::Forgotten { distrust(app, event).await } else { Ok(()) }
+    app.store.note(row).await
 }
 
 /// An operator ended the overlap of a secret: what its earlier value made is not good any more.
 async fn distrust(app: &App, event: &Event) -> Result<(), KeyringError> {
     if event.name == SECRETS_KEY {
-        return app.ring.renew(&event.asked_by).await;
+        return app.ring.renew(Renewed::All, &event.asked_by).await;
     }
     let daemons = if event.name == AUTHD_SERVICE_KEY {
         app.service_keys.sharing()

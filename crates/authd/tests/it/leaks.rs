@@ -1,6 +1,6 @@
 //! Nothing secret is in the database, the logs, or an answer that was not made to hand it out.
 
-use crate::rig::{SECRETS_KEY, SERVICE_KEY, World, until};
+use crate::rig::{Authd, SECRETS_KEY, SERVICE_KEY, World, until};
 use std::{
     io,
     sync::{Mutex, OnceLock, PoisonError},
@@ -41,6 +41,28 @@ fn holds(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
+/// What authd answers to somebody who may see everything.
+async fn answers(authd: &Authd, operator: &str, cookie: &str) -> Vec<u8> {
+    let paths = [
+        "/v1/audit?limit=500",
+        "/v1/signing-keys",
+        "/.well-known/jwks.json",
+        "/v1/secrets",
+        "/metrics",
+        "/ready",
+        "/openapi.json",
+        "/auth/",
+        "/auth/login/x",
+    ];
+    let mut answers = Vec::new();
+    for path in paths {
+        let request = authd.get(path).bearer_auth(operator);
+        let request = request.header("cookie", format!("arizuko_session={cookie}"));
+        answers.extend(request.send().await.unwrap().bytes().await.unwrap());
+    }
+    answers
+}
+
 #[tokio::test]
 async fn what_is_secret_is_nowhere_that_it_need_not_be() {
     let world = World::new();
@@ -78,23 +100,7 @@ async fn what_is_secret_is_nowhere_that_it_need_not_be() {
     let mut planted: Vec<&[u8]> = texts.map(str::as_bytes).to_vec();
     planted.extend([PKCS8, &raw_fingerprint_key]);
 
-    // Answers to whoever asks.
-    let mut answers = Vec::new();
-    for path in [
-        "/v1/audit?limit=500",
-        "/v1/signing-keys",
-        "/.well-known/jwks.json",
-        "/v1/secrets",
-        "/metrics",
-        "/ready",
-        "/openapi.json",
-        "/auth/",
-        "/auth/login/x",
-    ] {
-        let request = authd.get(path).bearer_auth(&operator);
-        let request = request.header("cookie", format!("arizuko_session={cookie}"));
-        answers.extend(request.send().await.unwrap().bytes().await.unwrap());
-    }
+    let answers = answers(&authd, &operator, &cookie).await;
     // The files, while they are in use and after they were closed.
     let mut files = Vec::new();
     let read = |files: &mut Vec<u8>| {

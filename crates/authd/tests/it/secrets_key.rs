@@ -154,3 +154,42 @@ async fn forgetting_the_earlier_key_leaves_nothing_that_it_opens() {
     let refused = refusal(&world).await;
     assert_eq!(refused.exit_code(), 78, "{refused}");
 }
+
+#[tokio::test]
+async fn a_new_data_key_changes_every_sealed_row_and_no_token() {
+    let world = World::new();
+    let authd = world.start().await;
+    let token = authd.token("webd", SERVICE_KEY).await;
+    let sealed = || {
+        let mut rows = rows(&world.database());
+        rows.retain(|row| !row.starts_with("audit"));
+        rows
+    };
+    let before = sealed();
+    let operator = authd.operator().await;
+    let rekey = |leaked: bool, bearer: &str| {
+        let body = serde_json::json!({ "leaked": leaked });
+        authd.post("/v1/secrets/rekey").bearer_auth(bearer).json(&body).send()
+    };
+    assert_eq!(rekey(true, &token.token).await.unwrap().status(), 403, "the operator's alone");
+    assert_eq!(sealed(), before);
+
+    assert_eq!(rekey(false, &operator).await.unwrap().status(), 200);
+    let after = sealed();
+    assert_eq!(after.len(), before.len());
+    assert!(after.iter().all(|row| !before.contains(row)), "each row is sealed anew: {after:?}");
+    works(&authd, &token.token, "nobody notices").await;
+    let fresh = authd.token("webd", SERVICE_KEY).await;
+    assert_eq!(fresh.fingerprint_key, token.fingerprint_key);
+
+    assert_eq!(rekey(true, &operator).await.unwrap().status(), 200);
+    assert!(authd.verify(&token.token, "routd", Kind::Service).await.is_err(), "its key is gone");
+    assert_eq!(authd.status_of_token("webd", SERVICE_KEY).await, 200);
+    authd.stop().await;
+    let authd = world.start().await;
+    let fresh = authd.token("webd", SERVICE_KEY).await;
+    assert!(
+        authd.verify(&fresh.token, "routd", Kind::Service).await.is_ok(),
+        "after a restart too"
+    );
+}
