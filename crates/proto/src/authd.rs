@@ -51,6 +51,13 @@ pub const ROTATE_KEYS: Endpoint<Nothing, SigningKeys> = Endpoint::post(
     "Publish the next signing key now; it signs once verifiers have had time to hear of it",
 );
 
+/// Seals everything in authd's database anew, under a new data key.
+pub const REKEY: Endpoint<Rekey, SigningKeys> = Endpoint::post(
+    "/v1/secrets/rekey",
+    Needs::Scope("secrets:write"),
+    "Seal everything anew under a new data key",
+);
+
 /// What was done, newest first.
 pub const AUDIT: Endpoint<crate::routd::AuditQuery, crate::routd::AuditPage> =
     Endpoint::get("/v1/audit", Needs::Scope("audit:read"), "What was done, newest first");
@@ -78,6 +85,7 @@ pub const ROUTES: &[Route] = &[
     RESOLVE_SESSION.route,
     SIGNING_KEYS.route,
     ROTATE_KEYS.route,
+    REKEY.route,
     AUDIT.route,
     LOGIN_PAGE,
     LOGIN_SPEND,
@@ -160,6 +168,16 @@ pub struct Session {
     pub subject: String,
     /// When the session ends.
     pub expires_at: Timestamp,
+}
+
+/// How to renew the data key.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rekey {
+    /// Whether `SECRETS_KEY` or the database leaked: then the signing keys are replaced as well, and
+    /// every token ends now.
+    #[serde(default)]
+    pub leaked: bool,
 }
 
 /// The signing keys.
