@@ -1,31 +1,26 @@
 //! One daemon's view of the secrets: its bundles, its generation, its status.
 
 use crate::{
-    Bundle, Event, Malformed, Name, Need, Outcome, SecretStatus, WatchError, Watched,
-    keeper::{AnyLive, Core, Inner, Live, Site, State, Trouble, Verdict, lock},
+    Bundle, Event, Malformed, Name, Need, Outcome, WatchError, Watched,
+    keeper::{AnyLive, Core, Inner, Live, Site, State, lock},
     metrics::Metrics,
-    status::{self, rfc3339_text},
 };
 use aws_lc_rs::hmac;
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::{
-    sync::{broadcast, watch},
-    time::Instant,
-};
+use tokio::sync::{broadcast, watch};
 use zeroize::Zeroizing;
 
 /// A daemon's handle to the keeper. Cheap to clone; holds no secret.
 #[derive(Clone)]
 pub struct Secrets {
-    keeper: Arc<Inner>,
-    daemon: Arc<Daemon>,
+    pub(crate) keeper: Arc<Inner>,
+    pub(crate) daemon: Arc<Daemon>,
 }
 
 /// What the keeper knows of one daemon.
@@ -34,7 +29,7 @@ pub(crate) struct Daemon {
     /// Weak, so that a bundle that nobody watches any more is read no more.
     bundles: Mutex<Vec<Weak<dyn AnyLive>>>,
     generation: AtomicU64,
-    fingerprint_key: Mutex<Option<hmac::Key>>,
+    pub(crate) fingerprint_key: Mutex<Option<hmac::Key>>,
     pub(crate) metrics: Metrics,
 }
 
@@ -126,178 +121,6 @@ impl Secrets {
         Ok(Watched::new(slot, live))
     }
 
-    /// The state of every secret that this daemon needs. Never a value.
-    #[must_use]
-    pub fn status(&self) -> Vec<SecretStatus> {
-        let now = Instant::now();
-        let mut by_name: BTreeMap<Name, SecretStatus> = BTreeMap::new();
-        for bundle in self.daemon.bundles() {
-            for status in self.bundle_status(&*bundle, now) {
-                let known = by_name.get(&status.name);
-                if known.is_none_or(|known| known.version.is_none() && status.version.is_some()) {
-                    by_name.insert(status.name.clone(), status);
-                }
-            }
-        }
-        by_name.into_values().collect()
-    }
-
-    fn bundle_status(&self, bundle: &dyn AnyLive, now: Instant) -> Vec<SecretStatus> {
-        let (generation, until) = bundle.accepted_until(now).unwrap_or_default();
-        let core = bundle.core();
-        let state = lock(&core.state);
-        let wall = self.keeper.policy.clock.now();
-        let fingerprint_key = lock(&self.daemon.fingerprint_key);
-        let site = state.bound.and_then(|index| self.keeper.sites.get(index));
-        let checked = site.and_then(|site| lock(&site.state).last_checked);
-        let is_static = |name: &Name| site.is_some_and(|site| site.source.is_static_for(name));
-        let status = |need: &Need| {
-            let name = &need.name;
-            let held = state.held.get(name);
-            let known_since = held.and_then(|held| held.changed_at);
-            let age = known_since.or_else(|| state.since.get(name).copied());
-            let age = held.and(age).map(|at| wall.duration_since(at).unwrap_or_default());
-            let fingerprint = fingerprint_key.as_ref().zip(held);
-            SecretStatus {
-                name: name.clone(),
-                source: held.and(site).map(|site| site.source.kind().to_owned()),
-                version: held.map(|held| held.id.clone()),
-                generation,
-                fingerprint: fingerprint
-                    .map(|(key, held)| status::fingerprint(key, name, &held.current)),
-                age_seconds: age.map(|age| age.as_secs()),
-                previous_accepted_until: until
-                    .get(name)
-                    .map(|end| rfc3339_text(wall + (*end - now))),
-                last_checked: checked.map(rfc3339_text),
-                is_static: held.is_some() && is_static(name),
-                required: need.required && !core.optional,
-                error: self.error_of(&state, need, site, generation),
-            }
-        };
-        core.needs.iter().map(status).collect()
-    }
-
-    /// What is wrong with one name now, in words.
-    fn error_of(
-        &self,
-        state: &State,
-        need: &Need,
-        site: Option<&Site>,
-        generation: u64,
-    ) -> Option<String> {
-        let name = &need.name;
-        let kept = "the last good value stays in use";
-        let place = site.map(Site::described).unwrap_or_default();
-        match state.trouble.get(name) {
-            Some(Trouble::Vanished) => return Some(format!("{place} has it no more; {kept}")),
-            Some(Trouble::Rejected(reason)) => return Some(format!("{place}: {reason}; {kept}")),
-            Some(Trouble::Blank) => return Some(format!("{place}: it is empty, taken for absent")),
-            None => {}
-        }
-        if let Some((set, reason)) = &state.rejection
-            && set.contains_key(name)
-        {
-            return Some(format!("{place}: {reason}; {kept}"));
-        }
-        match site {
-            Some(site) => lock(&site.state).error.clone(),
-            None => self.search_error(state, need, generation),
-        }
-    }
-
-    /// Why a bundle that is bound to no source has none.
-    fn search_error(&self, state: &State, need: &Need, generation: u64) -> Option<String> {
-        let answers = self.keeper.sites.iter().zip(&state.verdicts);
-        for (site, verdict) in answers {
-            match verdict {
-                Verdict::Unusable(names, _)
-                    if !names.split(", ").any(|n| n == need.name.as_str()) =>
-                {
-                    return None;
-                }
-                Verdict::Waiting(said) | Verdict::Refused(said) | Verdict::Unusable(_, said) => {
-                    return Some(format!("{}: {said}", site.described()));
-                }
-                Verdict::NotHere(_) => {}
-                Verdict::NotAsked => return (generation == 0).then(|| "not read yet".to_owned()),
-            }
-        }
-        None
-    }
-
-    /// What waits for a source before its first value, with the reason: why the daemon is not
-    /// ready. Empty once every [`Secrets::watch`] has resolved.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for bundle in self.daemon.bundles() {
-            let core = bundle.core();
-            if core.outcome.borrow().is_some() {
-                continue;
-            }
-            let state = lock(&core.state);
-            for need in core.needs.iter().filter(|need| need.required || core.needs.len() == 1) {
-                let why = self.search_error(&state, need, 0);
-                let why = why.unwrap_or_else(|| "its source is being asked".to_owned());
-                lines.push(format!("{}: {why}", need.name));
-            }
-        }
-        lines
-    }
-
-    /// What works and needs an operator's attention all the same, one line each.
-    #[must_use]
-    pub fn degraded(&self) -> Vec<String> {
-        let now = Instant::now();
-        let mut lines = Vec::new();
-        for bundle in self.daemon.bundles() {
-            let core = bundle.core();
-            if core.outcome.borrow().is_none() {
-                continue;
-            }
-            let (generation, _) = bundle.accepted_until(now).unwrap_or_default();
-            let state = lock(&core.state);
-            let site = state.bound.and_then(|index| self.keeper.sites.get(index));
-            for need in core.needs {
-                // A source's silence is told once, for the source, and only when it has lasted.
-                let silent = site.is_some_and(|site| lock(&site.state).error.is_some());
-                let own = state.trouble.contains_key(&need.name) || state.rejection.is_some();
-                if let Some(error) = self.error_of(&state, need, site, generation)
-                    && (own || !silent)
-                {
-                    lines.push(format!("{}: {error}", need.name));
-                }
-            }
-            for name in state.left_behind(now) {
-                let place = site.map(Site::described).unwrap_or_default();
-                lines.push(format!("{name} in {place} has served its overlap; remove it there"));
-            }
-            if generation > 0 && core.refused.load(Ordering::Relaxed) == generation {
-                let names = core.needs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
-                lines.push(format!(
-                    "{}: the peer refuses it and the value before it; replace it with `arizuko secrets set`",
-                    names.join(", ")
-                ));
-            }
-            lines.extend(site.and_then(|site| self.stale(site, now)));
-        }
-        lines.sort();
-        lines.dedup();
-        lines
-    }
-
-    fn stale(&self, site: &Site, now: Instant) -> Option<String> {
-        let state = lock(&site.state).clone();
-        let error = state.error?;
-        let since = state.last_ok.map(|(at, _)| at).or(state.first_asked)?;
-        let silent = now - since;
-        (silent > self.keeper.policy.max_staleness).then(|| {
-            let minutes = silent.as_secs() / 60;
-            format!("{} has not answered for {minutes} min: {error}", site.described())
-        })
-    }
-
     /// Counts the looks that changed something for this daemon; 1 once it has a first value.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -323,11 +146,16 @@ impl Secrets {
 
     /// As [`Secrets::forget`], for someone whose id the audit trail shall show.
     pub async fn forget_for(&self, name: &Name, who: &str) {
+        let mut released = false;
         for bundle in self.daemon.bundles() {
-            self.keeper.spread(bundle.forget(name, who));
+            let effects = bundle.forget(name, who);
+            released |= effects.released;
+            self.keeper.spread(effects);
         }
-        // What was let go is gone once its source has confirmed that it is not there.
-        self.keeper.refresh(who).await;
+        if released {
+            // What was let go is gone once its source has confirmed that it is not there.
+            self.keeper.refresh(who).await;
+        }
     }
 
     /// What happens to the secrets of this process, this daemon's among them
@@ -350,18 +178,6 @@ impl Secrets {
     pub fn register_metrics(&self, registry: &mut prometheus_client::registry::Registry) {
         self.daemon.metrics.register(registry);
         registry.register_collector(Box::new(crate::metrics::Gauges(self.clone())));
-    }
-
-    /// The gauges: each name with its generation and age, and each source in use with its last
-    /// good answer.
-    pub(crate) fn gauges(&self) -> crate::metrics::Readings {
-        let statuses = self.status();
-        let sites = self.keeper.sites.iter();
-        let answered = sites.filter_map(|site| {
-            let (_, wall) = lock(&site.state).last_ok?;
-            Some((site.source.kind(), site.source.place(), wall))
-        });
-        crate::metrics::Readings { statuses, sources: answered.collect() }
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod live;
 mod reading;
+mod report;
+mod search;
 mod site;
 mod state;
 

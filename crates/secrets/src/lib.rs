@@ -38,6 +38,7 @@ mod event;
 pub mod files;
 mod handle;
 mod header;
+mod inspect;
 mod keeper;
 mod metrics;
 mod name;
@@ -59,7 +60,7 @@ pub use keeper::{BACKOFF_FIRST, BACKOFF_LONGEST, Keeper, KeeperHandle, LOOK_SPAC
 pub use name::{Name, NameError};
 pub use policy::{Policy, WallClock};
 pub use refused::{Again, Attempt, LOOK_PATIENCE, PATIENCE};
-pub use secret::{Malformed, SECRET_BYTES_MAX, Secret};
+pub use secret::{Malformed, SECRET_BYTES_MAX, Secret, same_bytes};
 pub use source::{Answer, Cause, SecretSource, SecretWriter, SourceError, Versions, WriteError};
 pub use status::SecretStatus;
 pub use watched::{ACCEPTED_MAX, Accepted, Watched};

@@ -69,15 +69,18 @@ impl<T: Send + Sync + 'static> Watched<T> {
         if self.generation() > seen || refusals.began > Some(arrived) {
             return self.again(seen);
         }
+        let mut sites = core.bound_sites();
+        // What never changes need not be looked at, and nobody waits for it.
+        sites.retain(|site| !site.source.is_static());
+        if sites.is_empty() {
+            return Again::Unchanged;
+        }
         let Some(begin) = refusals.permit(seen, arrived, begin_by) else {
             return Again::Unchanged;
         };
         sleep_until(begin).await;
-        for site in core.bound_sites() {
+        for site in sites {
             site.look_for_refused(arrived, begin_by, deadline).await;
-        }
-        if self.generation() > seen {
-            refusals.fruitless = 0;
         }
         self.again(seen)
     }

@@ -286,7 +286,11 @@ pub struct Unlocked {
 /// that there are under earlier values as long as these are accepted.
 ///
 /// Without any wrap, the database is new, and gets a new data key. Call it at start, and again
-/// when `SECRETS_KEY` changes and when its overlap ends: doing what it says twice changes nothing.
+/// after each [`crate::Watched::accepted_changed`]: doing what it says twice changes nothing.
+///
+/// `database` is part of what is wrapped. A database that renews its data key gives the new one an
+/// identity and wraps of its own (such as `routd.db/2`), re-seals its rows at leisure, and then
+/// deletes the wraps of the old one.
 ///
 /// # Errors
 /// When no accepted value opens it; then nothing is to be written.

@@ -13,6 +13,9 @@ pub const SECRET_BYTES_MAX: usize = 65_536;
 #[error("{0}")]
 pub struct Malformed(pub Cow<'static, str>);
 
+/// What a random value is made from.
+const RANDOM_BYTES: usize = 32;
+
 const EMPTY: &str = "it is empty";
 
 impl Malformed {
@@ -87,8 +90,30 @@ impl Secret {
     /// Whether `presented` is this secret, in a time that tells nothing but the lengths.
     #[must_use]
     pub fn matches(&self, presented: &[u8]) -> bool {
-        self.expose().ct_eq(presented).into()
+        same_bytes(self.expose(), presented)
     }
+
+    /// A new random one: 256 bits as 64 hexadecimal digits, which any file, variable and header
+    /// takes as they are.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn random() -> Result<Self, Malformed> {
+        let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
+        aws_lc_rs::rand::fill(bytes.as_mut_slice())
+            .map_err(|_| Malformed::because("the system gives no random bytes"))?;
+        let mut text = Zeroizing::new(vec![0; 2 * RANDOM_BYTES]);
+        hex::encode_to_slice(bytes.as_slice(), &mut text)
+            .map_err(|_| Malformed::because("it could not be written; this is a defect"))?;
+        Self::new(text)
+    }
+}
+
+/// Whether both are the same, in a time that tells nothing but their lengths: for what is compared
+/// with a secret without being one itself, such as a hash or a signature.
+#[must_use]
+pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
 }
 
 impl fmt::Debug for Secret {
@@ -136,6 +161,14 @@ mod tests {
         assert!(!secret("abc").same_as(&secret("abcd")));
         assert!(secret("abc").matches(b"abc"));
         assert!(!secret("abc").matches(b""));
+    }
+
+    #[test]
+    fn random_ones_are_text_and_never_the_same() {
+        let (one, other) = (Secret::random().unwrap(), Secret::random().unwrap());
+        assert!(!one.same_as(&other));
+        let text = one.text().unwrap();
+        assert!(text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()));
     }
 
     #[test]

@@ -37,12 +37,25 @@ pub(crate) struct Published<T> {
 pub(crate) struct Slot<T> {
     pub(crate) published: ArcSwap<Published<T>>,
     generation: watch::Sender<u64>,
+    /// Counts the replacements, those that only change what else is accepted among them.
+    edition: watch::Sender<u64>,
 }
 
 impl<T> Slot<T> {
     pub(crate) fn new(current: Entry<T>) -> Self {
         let first = Published { generation: 1, current, earlier: Vec::new() };
-        Self { published: ArcSwap::from_pointee(first), generation: watch::Sender::new(1) }
+        Self {
+            published: ArcSwap::from_pointee(first),
+            generation: watch::Sender::new(1),
+            edition: watch::Sender::new(1),
+        }
+    }
+
+    /// When the next of the earlier values is accepted no more.
+    fn next_end(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let published = self.published.load();
+        published.earlier.iter().filter_map(|entry| entry.until).filter(|until| *until > now).min()
     }
 
     /// Replaces what is published. The caller holds the lock of the bundle's state.
@@ -51,6 +64,7 @@ impl<T> Slot<T> {
         // After the swap, so that whoever is woken sees the new value.
         self.generation
             .send_if_modified(|known| std::mem::replace(known, generation) != generation);
+        self.edition.send_modify(|edition| *edition += 1);
     }
 }
 
@@ -62,12 +76,16 @@ pub struct Watched<T: 'static> {
     pub(crate) slot: Arc<Slot<T>>,
     pub(crate) live: Arc<Live<T>>,
     seen: watch::Receiver<u64>,
+    edition: watch::Receiver<u64>,
+    /// When the next earlier value ends, as of the last [`Watched::accepted_changed`].
+    end: Option<Instant>,
 }
 
 impl<T: Send + Sync + 'static> Watched<T> {
     pub(crate) fn new(slot: Arc<Slot<T>>, live: Arc<Live<T>>) -> Self {
-        let seen = slot.generation.subscribe();
-        Self { slot, live, seen }
+        let (seen, edition) = (slot.generation.subscribe(), slot.edition.subscribe());
+        let end = slot.next_end();
+        Self { slot, live, seen, edition, end }
     }
 
     /// The value to use for whatever is presented or opened. One atomic load: no lock, no
@@ -104,6 +122,25 @@ impl<T: Send + Sync + 'static> Watched<T> {
         self.seen.changed().await.ok();
     }
 
+    /// Waits until [`Watched::accepted`] may give something else than at the last return of this: a
+    /// new value, a previous value that has come to light, the end of an overlap. For whoever keeps
+    /// something for each accepted value, such as a wrapped key.
+    pub async fn accepted_changed(&mut self) {
+        let end = self.end;
+        let ended = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // As above.
+            _ = self.edition.changed() => {}
+            () = ended => {}
+        }
+        self.end = self.slot.next_end();
+    }
+
     /// Waits until the generation is `generation` or a later one.
     pub async fn reached(&mut self, generation: u64) {
         // As above.
@@ -113,7 +150,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
 
 impl<T> Clone for Watched<T> {
     fn clone(&self) -> Self {
-        Self { slot: self.slot.clone(), live: self.live.clone(), seen: self.seen.clone() }
+        Self {
+            slot: self.slot.clone(),
+            live: self.live.clone(),
+            seen: self.seen.clone(),
+            edition: self.edition.clone(),
+            end: self.end,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Daemon, Inner, WatchError, lock,
     reading::{self, Held, Reading, Set, Told},
-    state::{self, Search, State, Verdict},
+    state::{self, State},
 };
 use crate::{
     Event, Malformed, Name, Need, Outcome, SourceError, Values,
@@ -47,6 +47,8 @@ pub(crate) struct Effects {
     pub(crate) changed: bool,
     /// The next source of the chain is to be asked.
     pub(crate) next: Option<usize>,
+    /// A vanished name was let go; its source is to confirm that it is not there.
+    pub(crate) released: bool,
     pub(crate) events: Vec<Event>,
 }
 
@@ -134,7 +136,7 @@ impl<T: Send + Sync + 'static> AnyLive for Live<T> {
             }
         }
         state.end_previous(name);
-        state.release_vanished(name, self.core.needs, self.core.optional);
+        effects.released = state.release_vanished(name, self.core.needs, self.core.optional);
         if ended {
             slot.put(published.generation, published.current.clone(), earlier);
             effects.events.push(self.event(&state, name, by, None, Outcome::Forgotten));
@@ -181,108 +183,14 @@ impl<T: Send + Sync + 'static> Live<T> {
         self.admit_previous(state, look);
     }
 
-    /// It is bound to no source yet, and it is this one's turn.
-    fn search(
-        &self,
-        state: &mut State,
-        told: Result<&Reading, &SourceError>,
-        look: &Look<'_>,
-        effects: &mut Effects,
-    ) {
-        let verdict = match told {
-            Err(error) => Verdict::of_error(error),
-            Ok(reading) => match state::search(self.core.needs, reading) {
-                Search::NotHere(said) => Verdict::NotHere(said),
-                Search::Unusable(name, reason) => Verdict::Unusable(name, reason.to_string()),
-                Search::Has(held) => {
-                    let set = reading::currents(&held);
-                    match self.parsed(&set) {
-                        Ok(value) => {
-                            state.bound = Some(look.index);
-                            state.trouble = state::blanks(self.core.needs, reading);
-                            self.publish(state, held, set, value, look, effects);
-                            self.admit_previous(state, look);
-                            return;
-                        }
-                        Err(reason) => {
-                            let names = set.keys().map(Name::as_str).collect::<Vec<_>>();
-                            Verdict::Unusable(names.join(", "), reason.to_string())
-                        }
-                    }
-                }
-            },
-        };
-        let is_last = look.index + 1 == state.verdicts.len();
-        let Some(known) = state.verdicts.get_mut(look.index) else { return };
-        let was = std::mem::replace(known, verdict.clone());
-        match &verdict {
-            Verdict::NotHere(_) if !is_last => effects.next = Some(look.index + 1),
-            Verdict::NotHere(_) => self.conclude_absent(state, look, effects),
-            Verdict::Waiting(_) if self.core.optional => self.conclude_absent(state, look, effects),
-            Verdict::Waiting(_) | Verdict::NotAsked => {}
-            Verdict::Unusable(names, reason) => {
-                let (names, reason) = (names.clone(), reason.clone());
-                if was != verdict {
-                    self.count_rejection(&names, &reason, look, effects);
-                }
-                if self.slot.get().is_some() {
-                    return;
-                }
-                if self.core.optional {
-                    self.conclude_absent(state, look, effects);
-                } else {
-                    let place = look.place.to_owned();
-                    self.fail(state, WatchError::Unusable { names, place, reason });
-                }
-            }
-            Verdict::Refused(reason) => {
-                if self.core.optional {
-                    self.conclude_absent(state, look, effects);
-                } else if self.slot.get().is_none() {
-                    let names = state::required_names(self.core.needs);
-                    let reason = reason.clone();
-                    self.fail(state, WatchError::SourceRefused { names, reason });
-                }
-            }
-        }
-    }
-
-    /// No source has it.
-    fn conclude_absent(&self, state: &mut State, look: &Look<'_>, effects: &mut Effects) {
-        if self.slot.get().is_some() {
-            return;
-        }
-        let Some(absent) = &self.absent else {
-            let error = self.core.keeper.missing(&self.core, state);
-            return self.fail(state, error);
-        };
-        match absent() {
-            Ok(value) => {
-                self.publish(state, BTreeMap::new(), Set::new(), value, look, effects);
-            }
-            Err(reason) => {
-                let names = self.core.needs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
-                let names = names.join(", ");
-                let place = "the configured sources".to_owned();
-                self.fail(state, WatchError::Unusable { names, place, reason: reason.to_string() });
-            }
-        }
-    }
-
-    /// The first `watch` ends with this error.
-    fn fail(&self, state: &mut State, error: WatchError) {
-        state.closed = true;
-        self.core.outcome.send_replace(Some(Err(error)));
-    }
-
-    fn parsed(&self, set: &Set) -> Result<T, Malformed> {
+    pub(super) fn parsed(&self, set: &Set) -> Result<T, Malformed> {
         // A parser that panics must not take the reading of all other secrets with it.
         catch_unwind(AssertUnwindSafe(|| (self.parse)(&reading::values(set))))
             .unwrap_or_else(|_| Err(Malformed::because("its parser failed; this is a defect")))
     }
 
     /// Makes `value` the current one. The only place where a bundle changes.
-    fn publish(
+    pub(super) fn publish(
         &self,
         state: &mut State,
         held: BTreeMap<Name, Arc<Held>>,
@@ -329,80 +237,8 @@ impl<T: Send + Sync + 'static> Live<T> {
         self.core.outcome.send_replace(Some(Ok(())));
     }
 
-    /// What the source has now does not parse: the whole last good generation stays.
-    fn reject(
-        &self,
-        state: &mut State,
-        set: Set,
-        reason: Malformed,
-        look: &Look<'_>,
-        effects: &mut Effects,
-    ) {
-        let reason = reason.to_string();
-        let known = state.rejection.as_ref();
-        if known.is_some_and(|(seen, said)| reading::same(seen, &set) && *said == reason) {
-            return;
-        }
-        let names = set.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
-        state.rejection = Some((set, reason.clone()));
-        self.count_rejection(&names, &reason, look, effects);
-    }
-
-    fn count_rejection(&self, names: &str, reason: &str, look: &Look<'_>, effects: &mut Effects) {
-        tracing::error!(
-            daemon = %self.core.daemon.name, names, source = look.place, reason,
-            "what the source has now cannot be used; the last good value stays",
-        );
-        for need in
-            self.core.needs.iter().filter(|n| names.split(", ").any(|x| x == n.name.as_str()))
-        {
-            self.core.daemon.metrics.rejected(&need.name, look.kind);
-            effects.events.push(Event {
-                at: look.wall,
-                daemon: self.core.daemon.name.clone(),
-                name: need.name.clone(),
-                source: Some(look.kind.to_owned()),
-                from: None,
-                to: None,
-                generation: self.slot.get().map_or(0, |slot| slot.published.load().generation),
-                asked_by: look.by.to_owned(),
-                outcome: Outcome::Rejected(reason.to_owned()),
-            });
-        }
-    }
-
-    /// Logs and reports what is newly wrong with single names, and remembers what is wrong now.
-    fn note_trouble(
-        &self,
-        state: &mut State,
-        trouble: BTreeMap<Name, state::Trouble>,
-        look: &Look<'_>,
-        effects: &mut Effects,
-    ) {
-        let before = std::mem::replace(&mut state.trouble, trouble);
-        for (name, trouble) in &state.trouble {
-            if before.get(name) == Some(trouble) {
-                continue;
-            }
-            match trouble {
-                state::Trouble::Rejected(reason) => {
-                    self.count_rejection(name.as_str(), reason, look, effects);
-                }
-                state::Trouble::Vanished => {
-                    tracing::error!(
-                        daemon = %self.core.daemon.name, %name, source = look.place,
-                        "the source has this secret no more; its last value stays in use",
-                    );
-                    let event = self.event(state, name, look.by, None, Outcome::Vanished);
-                    effects.events.push(event);
-                }
-                state::Trouble::Blank => {}
-            }
-        }
-    }
-
     /// Accepts what the source calls the previous value, for one overlap.
-    fn admit_previous(&self, state: &mut State, look: &Look<'_>) {
+    pub(super) fn admit_previous(&self, state: &mut State, look: &Look<'_>) {
         let Some(slot) = self.slot.get() else { return };
         state.date_previous(|changed_at| look.overlap_ends(changed_at));
         let published = slot.published.load_full();
@@ -469,28 +305,6 @@ impl<T: Send + Sync + 'static> Live<T> {
             let mut earlier = published.earlier.clone();
             earlier.retain(|entry| entry.until > Some(now));
             slot.put(published.generation, published.current.clone(), earlier);
-        }
-    }
-
-    fn event(
-        &self,
-        state: &State,
-        name: &Name,
-        by: &str,
-        from: Option<String>,
-        outcome: Outcome,
-    ) -> Event {
-        let site = state.bound.and_then(|index| self.core.keeper.sites.get(index));
-        Event {
-            at: self.core.keeper.policy.clock.now(),
-            daemon: self.core.daemon.name.clone(),
-            name: name.clone(),
-            source: site.map(|site| site.source.kind().to_owned()),
-            from,
-            to: state.held.get(name).map(|held| held.id.clone()),
-            generation: self.slot.get().map_or(0, |slot| slot.published.load().generation),
-            asked_by: by.to_owned(),
-            outcome,
         }
     }
 }

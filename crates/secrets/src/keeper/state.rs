@@ -20,8 +20,13 @@ const FORGOTTEN_MAX: usize = 4;
 pub(crate) enum Verdict {
     /// Its turn has not come.
     NotAsked,
-    /// A definite no, in words. The only one that passes on to the next source.
-    NotHere(String),
+    /// A definite no. The only one that passes on to the next source.
+    NotHere {
+        /// In words.
+        said: String,
+        /// What is missing, where it has the rest: somebody meant it to be whole.
+        lacking: Vec<Name>,
+    },
     /// It could not say; it is asked again.
     Waiting(String),
     /// It has something (under these names) that will not do.
@@ -44,7 +49,7 @@ impl Verdict {
     pub(crate) fn said(&self) -> String {
         match self {
             Self::NotAsked => "not asked".into(),
-            Self::NotHere(said) | Self::Waiting(said) | Self::Refused(said) => said.clone(),
+            Self::NotHere { said, .. } | Self::Waiting(said) | Self::Refused(said) => said.clone(),
             Self::Unusable(names, reason) => format!("{names}: {reason}"),
         }
     }
@@ -102,7 +107,7 @@ impl State {
                 .verdicts
                 .iter()
                 .take(index)
-                .all(|verdict| matches!(verdict, Verdict::NotHere(_))),
+                .all(|verdict| matches!(verdict, Verdict::NotHere { .. })),
         }
     }
 
@@ -195,11 +200,10 @@ impl State {
     }
 
     /// Lets go of a name that its source has no more, where the bundle can do without it.
-    pub(crate) fn release_vanished(&mut self, name: &Name, needs: &[Need], optional: bool) {
+    pub(crate) fn release_vanished(&mut self, name: &Name, needs: &[Need], optional: bool) -> bool {
         let dispensable = optional || needs.iter().any(|need| need.name == *name && !need.required);
-        if dispensable && self.trouble.get(name) == Some(&Trouble::Vanished) {
-            self.released.insert(name.clone());
-        }
+        let vanished = self.trouble.get(name) == Some(&Trouble::Vanished);
+        dispensable && vanished && self.released.insert(name.clone())
     }
 }
 
@@ -272,7 +276,7 @@ pub(crate) fn keep_dates(last: &BTreeMap<Name, Arc<Held>>, next: &mut BTreeMap<N
 #[derive(Debug)]
 pub(crate) enum Search {
     Has(BTreeMap<Name, Arc<Held>>),
-    NotHere(String),
+    NotHere { said: String, lacking: Vec<Name> },
     Unusable(String, Malformed),
 }
 
@@ -290,21 +294,23 @@ pub(crate) fn search(needs: &[Need], reading: &Reading) -> Search {
                 Some(found) => {
                     held.insert(need.name.clone(), found.clone());
                 }
-                None if need.required => missing.push(need.name.as_str()),
+                None if need.required => missing.push(need.name.clone()),
                 None => {}
             },
         }
     }
-    let found = held.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
     if missing.is_empty() && !held.is_empty() {
         return Search::Has(held);
     }
-    let missing = missing.join(", ");
-    Search::NotHere(match (found.is_empty(), missing.is_empty()) {
+    let found = held.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let absent = missing.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let said = match (found.is_empty(), absent.is_empty()) {
         (true, true) => "it has none of them".into(),
-        (true, false) => format!("it has no {missing}"),
-        (false, _) => format!("it has {found}, but no {missing}"),
-    })
+        (true, false) => format!("it has no {absent}"),
+        (false, _) => format!("it has {found}, but no {absent}"),
+    };
+    let lacking = if held.is_empty() { Vec::new() } else { missing };
+    Search::NotHere { said, lacking }
 }
 
 /// The optional names that the source has as empty values.

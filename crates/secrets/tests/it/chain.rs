@@ -233,3 +233,17 @@ async fn the_same_daemon_is_the_same_view() {
     assert!(handle.for_daemon("webd").status().is_empty());
     pass(Duration::from_millis(1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn half_of_something_optional_is_absent_and_shown() {
+    let source = ScriptedSource::default();
+    source.set_silently([("USER", "ada")]);
+    let secrets = keeping(&[&source]);
+    let mut watched = secrets.watch_optional(&PAIR).await.unwrap();
+    assert_eq!(*watched.current(), None);
+    let expected = "PASSWORD: the scripted script (scripted): it has USER, but no PASSWORD";
+    assert_eq!(secrets.degraded(), [expected]);
+    source.set([("PASSWORD", "pw-1")]);
+    reach(&mut watched, 2).await;
+    assert!(secrets.degraded().is_empty());
+}

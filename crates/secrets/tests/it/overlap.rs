@@ -164,3 +164,51 @@ async fn an_earlier_value_is_wiped_once_it_is_accepted_no_more() {
     pass(6 * MINUTE).await;
     assert!(old.upgrade().is_none(), "nobody holds it any more");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_keeps_something_for_each_accepted_value_is_told_when_they_change() {
+    let (source, secrets, mut watched) = with_key().await;
+    let quiet = tokio::time::timeout(10 * MINUTE, watched.accepted_changed()).await;
+    assert!(quiet.is_err(), "nothing has changed yet");
+
+    source.set([("KEY", "k-2")]);
+    watched.accepted_changed().await;
+    assert_eq!(accepted(&watched), ["k-2", "k-1"]);
+    let began = tokio::time::Instant::now();
+    while accepted(&watched).len() > 1 {
+        watched.accepted_changed().await;
+    }
+    assert!(began.elapsed() <= 5 * MINUTE + SECOND, "{:?}", began.elapsed());
+
+    // A previous value that is supplied later makes no generation.
+    source.set([("KEY_PREVIOUS", "k-0")]);
+    while accepted(&watched).len() == 1 {
+        watched.accepted_changed().await;
+    }
+    assert_eq!((accepted(&watched), watched.generation()), (vec!["k-2".into(), "k-0".into()], 2));
+    secrets.forget(&KEY).await;
+    while accepted(&watched).len() > 1 {
+        watched.accepted_changed().await;
+    }
+
+    // An end that passes while nobody waits is not missed.
+    source.set([("KEY", "k-3")]);
+    watched.accepted_changed().await;
+    pass(20 * MINUTE).await;
+    let told = tokio::time::timeout(SECOND, watched.accepted_changed()).await;
+    assert!(told.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn forgetting_does_not_wait_for_a_source() {
+    let (source, secrets, mut watched) = with_key().await;
+    source.set([("KEY", "k-2")]);
+    reach(&mut watched, 2).await;
+    source.hang();
+    source.hint();
+    pass(SECOND).await;
+    let began = tokio::time::Instant::now();
+    secrets.forget(&KEY).await;
+    assert_eq!(accepted(&watched), ["k-2"]);
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+}

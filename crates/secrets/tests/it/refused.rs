@@ -231,3 +231,16 @@ async fn its_futures_can_be_sent() {
     assert_eq!(answer, Ok(9));
     assert_eq!(sent(watched.check(|key| Some(key.len()))).await, Some(3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_changes_is_not_looked_at_and_not_waited_for() {
+    let source = ScriptedSource::default();
+    source.set_silently([("KEY", "k-1")]);
+    source.make_static();
+    let watched = handle(&[&source], policy()).for_daemon("routd").watch(&ONE).await.unwrap();
+    let (before, began) = (source.reads(), Instant::now());
+    for _ in 0..5 {
+        assert!(watched.check(accepts("stranger")).await.is_none());
+    }
+    assert_eq!((source.reads(), began.elapsed()), (before, std::time::Duration::ZERO));
+}
