@@ -13,9 +13,9 @@ mod site;
 mod state;
 
 pub(crate) use live::{AnyLive, Core, Live};
-pub(crate) use reading::{Set, differing};
+pub(crate) use reading::{Set, currents, differing, questions, reading, values};
 pub(crate) use site::Site;
-pub(crate) use state::{State, Trouble, Verdict};
+pub(crate) use state::{Search, State, Trouble, Verdict, search};
 
 use crate::{Event, Name, Policy, SecretSource, Secrets, SourceError, handle::Daemon};
 use live::{Effects, Look};
@@ -259,12 +259,12 @@ impl Inner {
             place: site.source.place(),
             cause: cause.into(),
         };
-        let questions = reading::questions(names);
+        let asked = questions(names);
         let limit = self.policy.read_timeout;
-        let answers = timeout(limit, site.source.read(&questions))
+        let answers = timeout(limit, site.source.read(&asked))
             .await
             .map_err(|_| failed(&format!("no answer within {limit:?}")))??;
-        reading::reading(names, answers)
+        reading(names, answers)
             .ok_or_else(|| failed("it did not answer for every name; this is a defect"))
     }
 

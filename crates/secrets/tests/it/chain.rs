@@ -4,11 +4,12 @@ use crate::stage::{
     ANY, MINUTE, ONE, PAIR, SECOND, WITH_EXTRA, accepted, handle, keeping, pass, reach,
 };
 use secrets::{
-    Keeper, WatchError,
+    Keeper, Probe, SecretSource, WatchError, probe,
     testing::{ScriptedSource, policy},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 fn two() -> (ScriptedSource, ScriptedSource) {
     (ScriptedSource::new("file"), ScriptedSource::new("dotenv"))
@@ -23,9 +24,15 @@ async fn a_bundle_comes_whole_from_the_first_source_that_has_it() {
     assert_eq!(*secrets.watch(&PAIR).await.unwrap().current(), "ada:pw-1");
 
     file.set_silently([("KEY", "k-1")]);
+    let secrets = keeping(&[&file, &dotenv]);
     let before = dotenv.reads();
-    assert_eq!(*secrets.watch(&ONE).await.unwrap().current(), "k-1");
+    let mut one = secrets.watch(&ONE).await.unwrap();
+    assert_eq!(*one.current(), "k-1");
+    pass(5 * MINUTE).await;
     assert_eq!(dotenv.reads(), before, "the second is not asked for what the first has");
+    file.set([("KEY", "k-3")]);
+    reach(&mut one, 2).await;
+    assert_eq!(*one.current(), "k-3", "its source is the first from now on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,13 +214,13 @@ async fn without_a_keeper_or_a_source_watching_ends_with_an_error() {
     assert!(error.contains("no source is configured"), "{error}");
 
     let source = ScriptedSource::default();
-    let (keeper, kept) = Keeper::new(vec![std::sync::Arc::new(source.clone())], policy());
+    let (keeper, kept) = Keeper::new(vec![Arc::new(source.clone())], policy());
     drop(keeper);
     let never = kept.for_daemon("routd").watch(&ONE).await;
     assert_eq!(never.unwrap_err(), WatchError::Stopped);
 
-    let stop = tokio_util::sync::CancellationToken::new();
-    let (keeper, kept) = Keeper::new(vec![std::sync::Arc::new(source.clone())], policy());
+    let stop = CancellationToken::new();
+    let (keeper, kept) = Keeper::new(vec![Arc::new(source.clone())], policy());
     let running = tokio::spawn(keeper.run(stop.clone()));
     source.fail();
     let secrets = kept.for_daemon("routd");
@@ -246,4 +253,29 @@ async fn half_of_something_optional_is_absent_and_shown() {
     source.set([("PASSWORD", "pw-1")]);
     reach(&mut watched, 2).await;
     assert!(secrets.degraded().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_finds_what_the_keeper_would() {
+    let (file, dotenv) = two();
+    let chain: [Arc<dyn SecretSource>; 2] = [Arc::new(file.clone()), Arc::new(dotenv.clone())];
+    let problem = |probe: Probe| probe.problem.unwrap_or_default();
+
+    let nowhere = probe(&chain, &PAIR, SECOND).await;
+    assert_eq!(nowhere.asked.len(), 2);
+    assert!(problem(nowhere).contains("the file script (file): it has no USER, PASSWORD"));
+    assert_eq!(probe(&chain, &ANY, SECOND).await.problem, None, "it requires nothing");
+
+    file.set_silently([("USER", "half"), ("EXTRA", "")]);
+    dotenv.set_silently([("USER", "ada"), ("PASSWORD", "pw-1"), ("KEY", "bad")]);
+    let found = probe(&chain, &PAIR, SECOND).await;
+    assert_eq!(found.source.as_deref(), Some("the dotenv script (dotenv)"));
+    assert_eq!((found.present.len(), found.problem), (2, None));
+    assert_eq!(found.asked, ["the file script (file): it has USER, but no PASSWORD"]);
+
+    let unusable = problem(probe(&chain, &ONE, SECOND).await);
+    assert_eq!(unusable, "the dotenv script (dotenv): KEY: the key is not of the right shape");
+    file.hang();
+    let silent = problem(probe(&chain, &ONE, SECOND).await);
+    assert_eq!(silent, "the file script (file): no answer within 1s");
 }

@@ -1,6 +1,6 @@
 //! What operators see.
 
-use crate::stage::{KEY, MINUTE, ONE, SECOND, handle, pass, reach, with_key};
+use crate::stage::{KEY, MINUTE, ONE, SECOND, WITH_EXTRA, handle, pass, reach, with_key};
 use secrets::testing::{ScriptedSource, policy, wall_begin};
 
 #[tokio::test(start_paused = true)]
@@ -32,7 +32,7 @@ async fn the_status_has_every_field_an_operator_needs_and_no_value() {
 #[tokio::test(start_paused = true)]
 async fn fingerprints_compare_daemons_that_share_a_key() {
     let source = ScriptedSource::default();
-    source.set_silently([("KEY", "k-1")]);
+    source.set_silently([("KEY", "k-1"), ("EXTRA", "k-1")]);
     let handle = handle(&[&source], policy());
     let daemons = ["routd", "webd", "dashd"].map(|daemon| handle.for_daemon(daemon));
     let mut watched = Vec::new();
@@ -46,10 +46,22 @@ async fn fingerprints_compare_daemons_that_share_a_key() {
     assert_eq!(routd, webd);
     assert_ne!(routd, dashd);
     assert_eq!(routd.len(), 8, "32 bits");
+    let _watched = equal_values_under_two_names(&handle).await;
     let before = routd;
     source.set([("KEY", "k-2")]);
     reach(&mut watched[0], 2).await;
     assert_ne!(handle.for_daemon("routd").status()[0].fingerprint, Some(before));
+}
+
+/// Two names with the same value do not show that they have it.
+async fn equal_values_under_two_names(handle: &secrets::KeeperHandle) -> secrets::Watched<String> {
+    let both = handle.for_daemon("both");
+    both.set_fingerprint_key([1; 32]);
+    let watched = both.watch(&WITH_EXTRA).await.unwrap();
+    let status = both.status();
+    assert_eq!(status.len(), 2);
+    assert_ne!(status[0].fingerprint, status[1].fingerprint);
+    watched
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! A source says nonsense, or nothing at all, while the daemon runs.
 
 use crate::stage::{
-    MINUTE, ONE, PAIR, SECOND, accepted, keeping, pass, reach, with_key, with_pair,
+    MINUTE, ONE, PAIR, SECOND, WITH_EXTRA, accepted, keeping, pass, reach, with_key, with_pair,
 };
 use secrets::{Outcome, testing::ScriptedSource};
 use tokio::time::Instant;
@@ -48,6 +48,22 @@ async fn half_a_pair_that_vanishes_keeps_the_other_half_as_it_was() {
     assert_eq!(accepted(&watched), ["ada:pw-1"]);
     let degraded = secrets.degraded();
     assert!(degraded.iter().any(|line| line.starts_with("PASSWORD: ")), "{degraded:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_name_that_is_rejected_keeps_the_whole_as_it_was() {
+    let source = ScriptedSource::default();
+    source.set_silently([("KEY", "k-1"), ("EXTRA", "e-1")]);
+    let secrets = keeping(&[&source]);
+    let watched = secrets.watch(&WITH_EXTRA).await.unwrap();
+    source.set_silently([("KEY", "k-2")]);
+    source.reject("EXTRA", "it is a FIFO");
+    secrets.refresh().await;
+    assert_eq!(accepted(&watched), ["k-1/e-1"]);
+    assert!(secrets.degraded()[0].contains("it is a FIFO"), "{:?}", secrets.degraded());
+    source.set_silently([("EXTRA", "")]);
+    secrets.refresh().await;
+    assert_eq!(accepted(&watched), ["k-1/e-1"], "emptied is not absent, once it was there");
 }
 
 #[tokio::test(start_paused = true)]
