@@ -50,6 +50,8 @@ CREATE TABLE turns (
     begun_at INTEGER,
     -- Whether this attempt did something visible or lasting: then it is never repeated.
     did_something INTEGER NOT NULL DEFAULT 0 CHECK (did_something IN (0, 1)),
+    -- Whether it ended by the agent's own word: then the same word again is answered alike.
+    by_result INTEGER NOT NULL DEFAULT 0 CHECK (by_result IN (0, 1)),
     created_at INTEGER NOT NULL,
     ended_at INTEGER,
     detail TEXT NOT NULL DEFAULT '',
@@ -156,6 +158,7 @@ CREATE TABLE outbox (
     id TEXT NOT NULL UNIQUE,
     message_seq INTEGER NOT NULL UNIQUE REFERENCES messages (seq),
     chat_jid TEXT NOT NULL,
+    platform TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'sending', 'sent', 'failed', 'unsupported', 'ambiguous')),
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before INTEGER NOT NULL DEFAULT 0,
@@ -164,6 +167,7 @@ CREATE TABLE outbox (
     ended_at INTEGER
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (chat_jid, seq) WHERE state IN ('pending', 'sending');
+CREATE INDEX outbox_due ON outbox (platform, not_before) WHERE state = 'pending';
 CREATE INDEX outbox_unknown ON outbox (seq) WHERE state = 'ambiguous';
 
 -- The platform's ids of what was sent, so that a reply to it is recognised.
@@ -227,9 +231,7 @@ CREATE TABLE links (
 CREATE TABLE data_keys (
     key_id TEXT PRIMARY KEY,
     wrapped BLOB NOT NULL,
-    created_at INTEGER NOT NULL,
-    -- When this wrap is dropped; null for the one under the current key.
-    until INTEGER
+    created_at INTEGER NOT NULL
 ) STRICT;
 
 -- Small secrets of this daemon's own, sealed under the data key.

@@ -1,5 +1,124 @@
-//! routd: the conversation plane.
-#![allow(dead_code)]
+//! routd: the conversation plane. Messages come in, turns answer them, and what is said goes out.
+//!
+//! # The design
+//!
+//! Everything that matters is a row of `routd.db`; what is in memory can be lost at any instant.
+//!
+//! 1. [`ingest`] commits a message with its routing decision and its turn in one transaction, and answers then.
+//! 2. The [`turn_loop`] claims what may start; a [`drive`] per attempt has runed run it, and follows the run.
+//! 3. The agent fetches its [`input`], and posts progress and its one result, on a socket of its attempt alone
+//!    ([`endpoints`]); its tools ([`mcp`]) are there too. Nothing that it holds is worth stealing.
+//! 4. What is said is one transaction ([`say`]): the message, its outbox row, its place in the feed.
+//! 5. The [`outbox_loop`] hands messages to adapters; webd reads the feed.
+//!
+//! Decisions are pure: [`route`], [`turn`], [`prompt`], [`adapters`]. All SQL is in [`store`].
+//!
+//! # What always holds
+//!
+//! - A message is acknowledged after it is committed, and its id with its chat is taken once.
+//! - A turn ends once, and each end is one that the person can see. An attempt that did something visible or lasting
+//!   is never repeated.
+//! - A call on a socket counts for that socket's attempt alone, and only while it is the one in progress.
+//! - What an agent may touch is decided by [`rights`], on every call, from rows; an error is never a permission.
+//! - A message whose fate is unknown is shown as that, and never silently sent again.
+//! - A change by a person, an agent or an adapter has its audit row in its own transaction.
+
+mod adapters;
+mod app;
+mod attempt;
+mod drive;
+mod endpoints;
+mod fault;
+mod figures;
+mod http;
+mod hub;
+mod ids;
+mod ingest;
+mod input;
+mod keyring;
+mod mcp;
+mod outbox_loop;
+mod progress;
 mod prompt;
+mod record;
+mod rights;
 mod route;
+mod say;
+mod secret_loop;
+mod secrets;
+mod settings;
+mod steer;
+mod store;
 mod turn;
+mod turn_loop;
+mod wake;
+
+pub use self::secrets::BUNDLES;
+pub use settings::SETTINGS;
+
+use app::App;
+use axum::Router;
+use kit::{Context, StartError};
+use std::{collections::HashSet, sync::Arc};
+
+/// Starts routd: answers with what it serves.
+///
+/// The sockets of turns in progress are bound before anything else happens with them, so that an agent that outlived
+/// the routd before this one finds its turn again.
+pub async fn start(context: Context) -> Result<Router, StartError> {
+    let settings = settings::Values::read(&context.settings)?;
+    let endpoints = endpoints::Endpoints::prepare(&context.data_dir)?;
+    // Before the first secret is watched, so that its loading is recorded.
+    let events = context.secrets.events();
+    let channel = secrets::ChannelCheck(context.secrets.watch(&secrets::CHANNEL).await?);
+    let key = keyring::watch(&context).await?;
+    let db = store::open(&context.database()).await?;
+    let link_key = keyring::open(&db, &key, context.clock.now()).await?;
+    let begun = db.write("start", |tx| {
+        let doubtful = store::outbox::doubt_unfinished(tx)?;
+        if doubtful > 0 {
+            tracing::warn!(doubtful, "messages may or may not have been sent");
+        }
+        Ok((store::count_up(tx, "epoch")?, store::turns::with_endpoint(tx)?))
+    });
+    let (epoch, in_progress) = begun.await.map_err(|error| {
+        StartError::Other("routd cannot write its database".into(), Some(error.into()))
+    })?;
+    let figures = figures::Figures::new(&context.metrics);
+    let app = Arc::new(App {
+        context: context.clone(),
+        db: db.clone(),
+        settings,
+        wake: wake::Wake::default(),
+        figures,
+        channel: channel.clone(),
+        link_key,
+        endpoints,
+        epoch,
+    });
+    let kept: HashSet<i64> = in_progress.iter().filter_map(|turn| turn.endpoint).collect();
+    app.endpoints.sweep(&kept);
+    for turn in &in_progress {
+        app.endpoints.ensure(&app, turn)?;
+    }
+    context.gate.accept_secret("CHANNEL_SECRET", Arc::new(channel));
+    begin_loops(&app, events, key);
+    Ok(http::router(&app))
+}
+
+fn begin_loops(
+    app: &Arc<App>,
+    events: tokio::sync::broadcast::Receiver<::secrets::Event>,
+    key: ::secrets::Watched<::secrets::seal::SecretsKey>,
+) {
+    let tasks = &app.context.tasks;
+    let turns = app.clone();
+    tasks.supervise("turns", move || turn_loop::run(turns.clone()));
+    let outbox = app.clone();
+    tasks.supervise("outbox", move || outbox_loop::run(outbox.clone()));
+    let (context, db) = (app.context.clone(), app.db.clone());
+    tasks.supervise("database key", move || {
+        keyring::follow(context.clone(), db.clone(), key.clone())
+    });
+    tasks.spawn("secret audit", secret_loop::run(app.clone(), events));
+}

@@ -54,7 +54,11 @@ pub(crate) fn compose(material: &Material<'_>) -> String {
         field(out, "topic", topic);
         field(out, "chat", chat_jid);
         if *attempt > 1 {
-            field(out, "attempt", &format!("{attempt}; an earlier one ended before it did anything"));
+            field(
+                out,
+                "attempt",
+                &format!("{attempt}; an earlier one ended before it did anything"),
+            );
         }
     });
     if let Some(memory) = material.memory.filter(|memory| !memory.is_empty()) {

@@ -44,7 +44,6 @@ pub(crate) struct Earlier {
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) id: i64,
-    pub(crate) seq: i64,
     pub(crate) pattern: Pattern,
     pub(crate) target: Target,
 }
@@ -139,8 +138,7 @@ pub(crate) fn decide<E>(
             return Ok(trail.earlier("pin", &fact, there));
         }
     }
-    let subject =
-        Subject { chat_jid: query.jid.as_str(), sender: query.sender, verb: query.verb };
+    let subject = Subject { chat_jid: query.jid.as_str(), sender: query.sender, verb: query.verb };
     for rule in &facts.rules {
         if let Some(why) = rule.pattern.refuses(&subject) {
             trail.skip(format!("route {}: {why}", rule.id));

@@ -191,7 +191,9 @@ impl Standing {
             },
         };
         match over {
-            Over::Cancelled => end(TurnEnd::Cancelled, "This was stopped before it was done.".into()),
+            Over::Cancelled => {
+                end(TurnEnd::Cancelled, "This was stopped before it was done.".into())
+            }
             Over::Refused(_) => end(
                 TurnEnd::Failed,
                 "This could not be done: the agent cannot run here. An operator has to look at it."
@@ -209,7 +211,10 @@ impl Standing {
             }
             Over::Lost(_) => end(
                 TurnEnd::Failed,
-                format!("This was not done: {reason}, {} times. Please try again later.", self.attempt),
+                format!(
+                    "This was not done: {reason}, {} times. Please try again later.",
+                    self.attempt
+                ),
             ),
         }
     }

@@ -12,7 +12,10 @@ enum Part {
     /// Any number of characters but `/`.
     Any,
     /// One character of these ranges, or none of them; never `/`.
-    Class { ranges: Vec<(char, char)>, negated: bool },
+    Class {
+        ranges: Vec<(char, char)>,
+        negated: bool,
+    },
 }
 
 impl Glob {

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 fn rule(id: i64, pattern: &str, target: &str) -> Rule {
     let (pattern, target) = (Pattern::parse(pattern).unwrap(), Target::parse(target).unwrap());
-    Rule { id, seq: id, pattern, target }
+    Rule { id, pattern, target }
 }
 
 fn examples() -> Vec<Rule> {
@@ -107,7 +107,10 @@ fn every_step_is_told() {
     let facts = Facts { rules: examples(), ..Facts::default() };
     let steps = route(&facts, "slack:T2/dm/D1", "slack:U1", "message").steps;
     assert_eq!(steps.len(), 4 + examples().len() + 1, "{steps:#?}");
-    assert_eq!(steps[4], "route 1: `chat_jid=telegram:group/12345` does not hold: chat_jid is `slack:T2/dm/D1`");
+    assert_eq!(
+        steps[4],
+        "route 1: `chat_jid=telegram:group/12345` does not hold: chat_jid is `slack:T2/dm/D1`"
+    );
     assert_eq!(steps.last().unwrap(), "no route takes it");
 }
 

@@ -104,8 +104,7 @@ impl Model {
 }
 
 fn events() -> impl Strategy<Value = (Event, bool)> {
-    let outcome =
-        prop::sample::select(vec![Outcome::Replied, Outcome::Silent, Outcome::Failed]);
+    let outcome = prop::sample::select(vec![Outcome::Replied, Outcome::Silent, Outcome::Failed]);
     let text = prop::option::of("[a-z ]{0,6}");
     let over = prop::sample::select(vec![
         Over::Lost("the agent crashed"),

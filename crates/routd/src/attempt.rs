@@ -1,0 +1,66 @@
+//! One attempt at a turn, as whoever is on its socket is known.
+//!
+//! Who calls is who can reach the socket; which attempt it is follows from which socket it is. A call that names
+//! another attempt, or one that was given up, is refused with 409; one whose turn has ended with 410.
+
+use crate::{
+    app::App,
+    fault::Fault,
+    store::{turns, turns::Turn},
+    turn::State,
+};
+use rusqlite::Connection;
+use std::sync::{Arc, Weak};
+
+/// One attempt, as its socket knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// Weak: the socket must not keep a routd alive that has stopped.
+    app: Weak<App>,
+    pub(crate) turn_id: Arc<str>,
+    pub(crate) number: u32,
+}
+
+impl Attempt {
+    /// The attempt in progress of this turn.
+    pub(crate) fn of(app: &Arc<App>, turn: &Turn) -> Self {
+        Self {
+            app: Arc::downgrade(app),
+            turn_id: turn.id.as_str().into(),
+            number: turn.standing.attempt,
+        }
+    }
+
+    /// The daemon, while it runs.
+    pub(crate) fn app(&self) -> Result<Arc<App>, Fault> {
+        self.app.upgrade().ok_or_else(|| Fault::Gone("routd is stopping".into()))
+    }
+
+    /// The turn, if this attempt is the one in progress.
+    pub(crate) fn current(&self, conn: &Connection) -> Result<Turn, Fault> {
+        let turn = self.turn(conn)?;
+        match turn.standing.state {
+            State::Ended(_) => Err(Fault::Gone("this turn has ended".into())),
+            State::Queued => Err(Fault::Conflict("this attempt was given up".into())),
+            State::Starting | State::Running => Ok(turn),
+        }
+    }
+
+    /// The turn, if this attempt is its last one so far; it may have ended.
+    pub(crate) fn turn(&self, conn: &Connection) -> Result<Turn, Fault> {
+        let turn = turns::get(conn, &self.turn_id)?
+            .ok_or_else(|| Fault::Gone("there is no such turn any more".into()))?;
+        if turn.standing.attempt != self.number {
+            return Err(Fault::Conflict("another attempt at this turn is in progress".into()));
+        }
+        Ok(turn)
+    }
+
+    /// Refuses a caller who speaks of another attempt than this socket's.
+    pub(crate) fn is(&self, attempt: u32) -> Result<(), Fault> {
+        if attempt == self.number {
+            return Ok(());
+        }
+        Err(Fault::Conflict(format!("this socket is attempt {}'s, not {attempt}'s", self.number)))
+    }
+}

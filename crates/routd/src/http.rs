@@ -1,0 +1,58 @@
+//! What routd serves over HTTP. Translation only: what is decided is decided elsewhere.
+
+mod audit;
+mod channels;
+mod feed;
+mod groups;
+mod links;
+mod messages;
+mod routes;
+pub(crate) mod turn;
+
+use crate::app::App;
+use axum::Router;
+use kit::Api;
+use proto::routd as api;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// The longest that a reader may wait for news.
+const WAIT_MAX: u32 = 30;
+/// Rows of a page: when nothing is said, and at most.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 500;
+
+/// The endpoints of `proto::routd`.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut all = Api::new(&app.context);
+    all.mount(api::POST_MESSAGE, app.clone(), messages::post)
+        .mount(api::OUTCOME, app.clone(), messages::outcome)
+        .mount(api::TRACE, app.clone(), messages::trace)
+        .mount(api::FEED, app.clone(), feed::get)
+        .mount(api::REGISTER_CHANNEL, app.clone(), channels::register)
+        .mount(api::LIST_CHANNELS, app.clone(), channels::list)
+        .mount(api::ADD_GROUP, app.clone(), groups::add)
+        .mount(api::LIST_GROUPS, app.clone(), groups::list)
+        .mount(api::REMOVE_GROUP, app.clone(), groups::remove)
+        .mount(api::ADD_ROUTE, app.clone(), routes::add)
+        .mount(api::LIST_ROUTES, app.clone(), routes::list)
+        .mount(api::REMOVE_ROUTE, app.clone(), routes::remove)
+        .mount(api::EXPLAIN_ROUTE, app.clone(), routes::explain)
+        .mount(api::ISSUE_LINK, app.clone(), links::issue)
+        .mount(api::LIST_LINKS, app.clone(), links::list)
+        .mount(api::REVOKE_LINK, app.clone(), links::revoke)
+        .mount(api::RESOLVE_LINK, app.clone(), links::resolve)
+        .mount(api::AUDIT, app.clone(), audit::list)
+        .mount(api::STATUS, app.clone(), audit::status);
+    all.into_router()
+}
+
+/// When a reader who would wait this long is to be answered in any case.
+fn until(wait_seconds: u32) -> Instant {
+    Instant::now() + Duration::from_secs(wait_seconds.min(WAIT_MAX).into())
+}
+
+/// How many rows a page has.
+fn page(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
+}

@@ -1,0 +1,54 @@
+//! The audit log, and how much there is to do.
+
+use super::page;
+use crate::{app::App, fault::Fault, outbox_loop::pending_and_ambiguous, store::count};
+use kit::{Caller, Failure};
+use proto::{
+    Nothing, Timestamp,
+    routd::{AuditPage, AuditQuery, AuditRow, RoutdStatus},
+};
+use std::sync::Arc;
+
+/// A page of the audit log, newest first.
+pub(super) async fn list(
+    app: Arc<App>,
+    _: Caller,
+    query: AuditQuery,
+) -> Result<AuditPage, Failure> {
+    let limit = page(query.limit);
+    let rows = app.db.read(move |conn| db::audit::list(conn, query.before, limit)).await;
+    let rows: Vec<AuditRow> = rows.map_err(Fault::from)?.into_iter().map(shown).collect();
+    let full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+    let next = rows.last().map(|row| row.id).filter(|id| full && *id > 1);
+    Ok(AuditPage { rows, next })
+}
+
+fn shown(row: db::audit::Row) -> AuditRow {
+    AuditRow {
+        id: row.id,
+        at: Timestamp(row.at_ms),
+        actor: row.actor,
+        action: row.action,
+        target: row.target,
+        detail: row.detail,
+        hash: row.hash,
+    }
+}
+
+/// Queue depths.
+pub(super) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<RoutdStatus, Failure> {
+    let read = app.db.read(|conn| {
+        let (outbox_pending, outbox_ambiguous) = pending_and_ambiguous(conn)?;
+        Ok(RoutdStatus {
+            turns_queued: count(conn, "SELECT count(*) FROM turns WHERE state = 'queued'")?,
+            turns_running: count(
+                conn,
+                "SELECT count(*) FROM turns WHERE state IN ('starting', 'running')",
+            )?,
+            outbox_pending,
+            outbox_ambiguous,
+            unrouted: count(conn, "SELECT count(*) FROM messages WHERE disposition = 'unrouted'")?,
+        })
+    });
+    Ok(read.await.map_err(Fault::from)?)
+}

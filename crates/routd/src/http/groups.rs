@@ -1,0 +1,123 @@
+//! Folders.
+
+use crate::{
+    app::App,
+    fault::Fault,
+    progress::Progress,
+    record::record,
+    route::{Pattern, Target},
+    store::{groups, routes, turns},
+    turn::Event,
+};
+use kit::{Caller, Failure};
+use proto::{
+    Address, Folder, Jid, Nothing, Timestamp,
+    routd::{Group, Groups, NewGroup, RemoveGroup},
+};
+use rusqlite::Connection;
+use std::sync::Arc;
+
+/// Parts of a command and bytes of all of them.
+const COMMAND_PARTS: usize = 64;
+const COMMAND_BYTES: usize = 16 * 1024;
+
+/// Adds a folder.
+pub(super) async fn add(app: Arc<App>, caller: Caller, wanted: NewGroup) -> Result<Group, Failure> {
+    let NewGroup { folder, jid, harness, command } = wanted;
+    reach(&caller, &folder)?;
+    let bytes: usize = command.iter().map(String::len).sum();
+    if command.len() > COMMAND_PARTS
+        || bytes > COMMAND_BYTES
+        || command.iter().any(|part| part.contains('\0'))
+    {
+        return Err(Failure::bad_request("`command` is a program and at most 63 arguments"));
+    }
+    let (now, actor) = (app.now(), caller.subject().to_string());
+    let added = app.db.try_write("group.add", move |tx| {
+        if groups::add(tx, &folder, harness, &command, now)? {
+            let what = harness.map_or("default", proto::turn::Harness::name);
+            record(tx, now, &actor, "group.add", folder.as_str(), &format!("harness {what}"))?;
+        }
+        if let Some(jid) = &jid {
+            route_chat(tx, jid, &folder, &actor, now)?;
+        }
+        groups::get(tx, &folder)?
+            .ok_or_else(|| Fault::Defect(format!("the folder {folder} is not there")))
+    });
+    Ok(added.await?)
+}
+
+/// A route from one chat. A chat that names a folder itself needs none, and cannot be led elsewhere.
+fn route_chat(
+    tx: &Connection,
+    jid: &Jid,
+    folder: &Folder,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    if let Address::Web(named) | Address::Hook(named, _) = jid.address() {
+        if named == *folder {
+            return Ok(());
+        }
+        return Err(Fault::Invalid(format!("{jid} is a chat of the folder {named} itself")));
+    }
+    // An address may hold characters that mean something in a glob.
+    let escaped: String = jid
+        .as_str()
+        .chars()
+        .flat_map(|c| if "*?[]\\".contains(c) { vec!['\\', c] } else { vec![c] })
+        .collect();
+    let pattern = Pattern::parse(&format!("chat_jid={escaped}"))
+        .map_err(|error| Fault::Invalid(error.to_string()))?;
+    let target = folder.as_str();
+    Target::parse(target).map_err(|error| Fault::Invalid(error.to_string()))?;
+    // One chat is more particular than what an operator writes for many, so that it comes first.
+    let (row, new) = routes::add(tx, -100, &pattern, target, now)?;
+    if new {
+        let detail = format!("{} {} -> {}", row.seq, row.pattern, row.target);
+        record(tx, now, actor, "route.add", &row.id.to_string(), &detail)?;
+    }
+    Ok(())
+}
+
+/// The folders in service.
+pub(super) async fn list(app: Arc<App>, caller: Caller, _: Nothing) -> Result<Groups, Failure> {
+    let mut groups = app.db.read(groups::list).await.map_err(Fault::from)?;
+    groups.retain(|group| caller.reaches(&group.folder));
+    Ok(Groups { groups })
+}
+
+/// Takes a folder out of service. Its turns that have not ended are stopped, and say so.
+pub(super) async fn remove(
+    app: Arc<App>,
+    caller: Caller,
+    wanted: RemoveGroup,
+) -> Result<Nothing, Failure> {
+    let folder = wanted.folder;
+    reach(&caller, &folder)?;
+    let (now, actor, progress) = (app.now(), caller.subject().to_string(), Progress::of(&app));
+    let removed = app.db.try_write("group.remove", move |tx| {
+        if !groups::remove(tx, &folder, now)? {
+            return Ok::<_, Fault>(());
+        }
+        record(tx, now, &actor, "group.remove", folder.as_str(), "")?;
+        for turn in turns::open_of(tx, &folder)? {
+            let stopped = Event::Stopped { why: "its folder was taken out of service" };
+            if let Err(ignored) = progress.tell(tx, &turn, &stopped, now)? {
+                let text = format!("turn {} cannot be stopped: {ignored:?}", turn.id);
+                return Err(Fault::Defect(text));
+            }
+        }
+        Ok(())
+    });
+    removed.await?;
+    Ok(Nothing {})
+}
+
+/// Refuses a token that is limited to another folder.
+pub(super) fn reach(caller: &Caller, folder: &Folder) -> Result<(), Failure> {
+    if caller.reaches(folder) {
+        return Ok(());
+    }
+    Err(Failure::forbidden(format!("this token does not reach the folder {folder}")))
+}

@@ -1,0 +1,80 @@
+//! What an agent is asked: the turn's messages, and what it should know to answer them.
+
+use crate::{
+    fault::Fault,
+    prompt::{self, Line, Material},
+    store::{context, groups, messages, tools, turns::Turn},
+};
+use proto::{
+    Timestamp, Topic,
+    turn::{Harness, InputMessage, TurnInput},
+};
+use rusqlite::Connection;
+
+/// Earlier messages that a harness without a session is shown.
+const EARLIER_MAX: u32 = 20;
+
+/// Puts together what the agent of this attempt is asked.
+pub(crate) fn compose(
+    conn: &Connection,
+    turn: &Turn,
+    default_harness: Harness,
+    assistant: &str,
+    deadline: Timestamp,
+    now: Timestamp,
+) -> Result<TurnInput, Fault> {
+    let settings = groups::settings(conn, &turn.folder)?;
+    let harness = settings.harness.unwrap_or(default_harness);
+    let asked = messages::of_turn(conn, &turn.id)?;
+    let first = asked.first().map_or(i64::MAX, |message| message.seq);
+    let session = context::session(conn, &turn.folder, &turn.topic, harness.name())?;
+    let lines =
+        |messages: Vec<messages::Message>| messages.into_iter().map(Line::from).collect::<Vec<_>>();
+    let earlier = match session {
+        Some(_) => Vec::new(),
+        None => lines(earlier(conn, turn, first)?),
+    };
+    let observed = lines(context::observed(conn, &turn.folder, first)?);
+    let memory = tools::memory(conn, &turn.folder)?;
+    let input = asked.iter().map(|message| InputMessage {
+        id: message.id.clone(),
+        sender: message.sender.clone(),
+        sender_name: message.sender_name.clone(),
+        content: message.content.clone(),
+        sent_at: message.sent_at,
+    });
+    let input: Vec<_> = input.collect();
+    let prompt = prompt::compose(&Material {
+        now,
+        assistant,
+        folder: turn.folder.as_str(),
+        topic: turn.topic.as_str(),
+        chat_jid: turn.chat_jid.as_str(),
+        attempt: turn.standing.attempt,
+        memory: memory.as_deref(),
+        earlier: &earlier,
+        observed: &observed,
+        messages: &lines(asked),
+    });
+    Ok(TurnInput {
+        turn_id: crate::ids::opaque(&turn.id)?,
+        attempt: turn.standing.attempt,
+        folder: turn.folder.clone(),
+        topic: turn.topic.clone(),
+        chat_jid: turn.chat_jid.clone(),
+        harness,
+        command: settings.command,
+        prompt,
+        messages: input,
+        session,
+        deadline,
+    })
+}
+
+/// What was said in this chat and topic before, for a harness that does not remember it.
+fn earlier(conn: &Connection, turn: &Turn, before: i64) -> Result<Vec<messages::Message>, Fault> {
+    let same = |topic: &Topic| *topic == turn.topic;
+    let mut all = messages::recent(conn, &turn.chat_jid, &turn.folder, before, EARLIER_MAX)?;
+    all.retain(|message| same(&message.topic) && message.disposition != "observed");
+    Ok(all)
+}

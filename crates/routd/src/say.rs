@@ -1,0 +1,113 @@
+//! Saying something in a chat: the message, its outbox row, its place in the feed and the engagement are one
+//! transaction. See `docs/decisions/0002-web-delivery-is-the-commit.md`.
+
+use crate::{
+    fault::Fault,
+    ids,
+    store::{context, feed, messages, outbox, turns::Turn},
+    wake::Wake,
+};
+use db::Tx;
+use proto::{Address, Folder, Jid, Timestamp, Topic};
+
+/// Bytes of one message.
+pub(crate) const CONTENT_MAX: usize = 262_144;
+/// The agent, as a sender.
+pub(crate) const AGENT: &str = "agent";
+/// The suite itself, as a sender: the one line that says what failed.
+pub(crate) const SYSTEM: &str = "system";
+
+/// What is said, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saying<'a> {
+    /// [`AGENT`] or [`SYSTEM`].
+    pub(crate) sender: &'static str,
+    pub(crate) content: &'a str,
+    pub(crate) chat: &'a Jid,
+    pub(crate) thread: &'a Topic,
+    pub(crate) topic: &'a Topic,
+    /// Whose chat it is.
+    pub(crate) folder: &'a Folder,
+    pub(crate) reply_to: Option<&'a str>,
+    /// The turn in which it is said, if it is one.
+    pub(crate) turn_id: Option<&'a str>,
+    /// The one person it is for, where the folder is that person's alone.
+    pub(crate) for_sender: Option<&'a str>,
+}
+
+/// Says something, and answers the message's id.
+pub(crate) fn say(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    saying: &Saying<'_>,
+    now: Timestamp,
+) -> Result<String, Fault> {
+    let id = ids::fresh("m");
+    let Saying { sender, content, chat, thread, topic, folder, .. } = *saying;
+    let message = messages::Outbound {
+        id: &id,
+        chat_jid: chat,
+        sender,
+        content,
+        thread,
+        topic,
+        folder,
+        turn_id: saying.turn_id,
+        for_sender: saying.for_sender,
+        reply_to: saying.reply_to,
+    };
+    let seq = messages::say(tx, &message, now)?;
+    let delivered = !matches!(chat.address(), Address::Platform);
+    outbox::add(tx, seq, chat, delivered, now)?;
+    feed::message(tx, chat, topic, seq, now)?;
+    wake.chat(tx, chat.as_str());
+    if !delivered {
+        wake.outbox(tx);
+    }
+    Ok(id)
+}
+
+/// Says something in the chat that a turn answers.
+pub(crate) fn reply(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    turn: &Turn,
+    sender: &'static str,
+    content: &str,
+    now: Timestamp,
+) -> Result<String, Fault> {
+    let answered = messages::of_turn(tx, &turn.id)?.pop().map(|last| String::from(last.id));
+    let saying = Saying {
+        sender,
+        content,
+        chat: &turn.chat_jid,
+        thread: &turn.thread,
+        topic: &turn.topic,
+        folder: &turn.folder,
+        reply_to: answered.as_deref(),
+        turn_id: Some(&turn.id),
+        for_sender: turn.for_sender(),
+    };
+    say(tx, wake, &saying, now)
+}
+
+/// The agent spoke in the turn's chat: what follows there is for it.
+pub(crate) fn engage(tx: &Tx<'_>, turn: &Turn, until: Timestamp) -> rusqlite::Result<()> {
+    if !matches!(turn.chat_jid.address(), Address::Platform) {
+        // The address says where its messages go, whoever spoke there.
+        return Ok(());
+    }
+    let sender = turn.for_sender().unwrap_or_default();
+    let place = (&turn.folder, &turn.topic);
+    context::engage(tx, &turn.chat_jid, &turn.thread, sender, place, until)
+}
+
+/// The text, or as much of it as one message holds.
+pub(crate) fn within_limit(text: &str) -> String {
+    const MORE: &str = "\n…";
+    if text.len() <= CONTENT_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(CONTENT_MAX - MORE.len());
+    format!("{}{MORE}", text.get(..end).unwrap_or_default())
+}

@@ -1,0 +1,108 @@
+//! What an operator may set of routd.
+
+use kit::{AnySetting, Setting, SettingError, Settings, parse};
+use proto::turn::Harness;
+use std::time::Duration;
+
+/// How long a run may take.
+pub const RUN_TIMEOUT: Setting<Duration> = Setting {
+    name: "RUN_TIMEOUT",
+    default: "15m",
+    about: "How long an agent may take for one turn.",
+    expects: "a duration from 1s to 24h, such as 15m",
+    parse: run_timeout,
+};
+
+/// How long a chat belongs to the agent after it spoke there.
+pub const ENGAGEMENT_TTL: Setting<Duration> = Setting {
+    name: "ENGAGEMENT_TTL",
+    default: "30m",
+    about: "How long messages in a chat go to the agent that spoke there last, whatever the routes say.",
+    expects: "a duration such as 30m",
+    parse: parse::duration,
+};
+
+/// What runs the turns of folders that say nothing else.
+pub const DEFAULT_HARNESS: Setting<Harness> = Setting {
+    name: "DEFAULT_HARNESS",
+    default: "offline",
+    about: "What runs the turns of a folder that names no harness of its own.",
+    expects: "offline or command",
+    parse: parse::number,
+};
+
+/// The image of agent containers.
+pub const CONTAINER_IMAGE: Setting<Option<String>> = Setting {
+    name: "CONTAINER_IMAGE",
+    default: "",
+    about: "The image that agents run in, where the backend has images; runed's own choice when not set.",
+    expects: "an image reference",
+    parse: optional_text,
+};
+
+/// What agents are told that they are called.
+pub const ASSISTANT_NAME: Setting<String> = Setting {
+    name: "ASSISTANT_NAME",
+    default: "arizuko",
+    about: "What agents are told that they are called.",
+    expects: "a name",
+    parse: parse::text,
+};
+
+/// Turns in progress at once.
+pub const TURNS_ACTIVE_MAX: Setting<u32> = Setting {
+    name: "TURNS_ACTIVE_MAX",
+    default: "64",
+    about: "How many turns routd has in progress at once, each with a socket; runed decides how many of them run.",
+    expects: "a number from 1 to 1000",
+    parse: active_max,
+};
+
+/// All of them, for the reference.
+pub const SETTINGS: &[&dyn AnySetting] = &[
+    &RUN_TIMEOUT,
+    &ENGAGEMENT_TTL,
+    &DEFAULT_HARNESS,
+    &CONTAINER_IMAGE,
+    &ASSISTANT_NAME,
+    &TURNS_ACTIVE_MAX,
+];
+
+/// What was set, read once.
+#[derive(Clone, Debug)]
+pub(crate) struct Values {
+    pub(crate) run_timeout: Duration,
+    pub(crate) engagement_ms: i64,
+    pub(crate) default_harness: Harness,
+    pub(crate) image: Option<String>,
+    pub(crate) assistant: String,
+    pub(crate) active_max: u32,
+}
+
+impl Values {
+    pub(crate) fn read(settings: &Settings) -> Result<Self, SettingError> {
+        let engagement = settings.get(&ENGAGEMENT_TTL)?.as_millis();
+        Ok(Self {
+            run_timeout: settings.get(&RUN_TIMEOUT)?,
+            engagement_ms: i64::try_from(engagement).unwrap_or(i64::MAX),
+            default_harness: settings.get(&DEFAULT_HARNESS)?,
+            image: settings.get(&CONTAINER_IMAGE)?,
+            assistant: settings.get(&ASSISTANT_NAME)?,
+            active_max: settings.get(&TURNS_ACTIVE_MAX)?,
+        })
+    }
+}
+
+fn run_timeout(text: &str) -> Option<Duration> {
+    let limits = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+    parse::duration(text).filter(|time| limits.contains(time))
+}
+
+fn active_max(text: &str) -> Option<u32> {
+    parse::number(text).filter(|number| (1..=1000).contains(number))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that a setting's parser has")]
+fn optional_text(text: &str) -> Option<Option<String>> {
+    Some((!text.is_empty()).then(|| text.to_owned()))
+}

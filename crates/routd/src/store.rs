@@ -1,0 +1,139 @@
+//! All SQL of routd, by noun. Functions take a connection, so that a caller composes one transaction of several.
+//!
+//! A change of state is a guarded `UPDATE` whose row count is looked at; a row that does not read as what it must be
+//! is an error, never skipped.
+
+pub(crate) mod acl;
+pub(crate) mod channels;
+pub(crate) mod context;
+pub(crate) mod feed;
+pub(crate) mod groups;
+pub(crate) mod keys;
+pub(crate) mod links;
+pub(crate) mod messages;
+pub(crate) mod outbox;
+pub(crate) mod routes;
+pub(crate) mod tools;
+pub(crate) mod trace;
+pub(crate) mod turns;
+
+use db::{Database, Migration, OpenError, Options};
+use kit::StartError;
+use proto::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use std::{path::Path, str::FromStr};
+
+/// `rout`, in the file's header.
+const APPLICATION_ID: i32 = 0x726f_7574;
+
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "conversation",
+        sql: include_str!("../migrations/0001-conversation.sql"),
+    },
+    Migration { version: 2, name: "audit", sql: db::audit::SCHEMA },
+];
+
+/// Opens routd's database, and makes it where there is none.
+pub(crate) async fn open(path: &Path) -> Result<Database, StartError> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| StartError::CannotCreate { path: directory.into(), source })?;
+    }
+    Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await.map_err(refused)
+}
+
+fn refused(error: OpenError) -> StartError {
+    let what = error.to_string();
+    match error {
+        OpenError::Locked { .. } => {
+            StartError::Busy { what, hint: "one routd runs on a data directory".into() }
+        }
+        OpenError::Permission { path, source } => StartError::Permission {
+            path,
+            hint: "let this daemon's user read and write it".into(),
+            source: Some(source),
+        },
+        OpenError::Failed { .. } | OpenError::Defect { .. } => {
+            StartError::Other(what, Some(error.into()))
+        }
+        error => StartError::Data {
+            what: "routd cannot use its database".into(),
+            hint: "the cause says what to do".into(),
+            source: Some(error.into()),
+        },
+    }
+}
+
+/// Adds one to a counter and answers what it is then.
+pub(crate) fn count_up(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "INSERT INTO counters (name, value) VALUES (?1, 1)
+         ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value",
+    )?
+    .query_row([name], |row| row.get(0))
+}
+
+/// How many rows a query counts.
+pub(crate) fn count(conn: &Connection, sql: &str) -> rusqlite::Result<u64> {
+    let found: i64 = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(found).unwrap_or_default())
+}
+
+/// A column that holds an id of `proto`, or anything else that is read from text.
+pub(crate) fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error: T::Err| unreadable(column, error))
+}
+
+/// The same, where the column may be null.
+pub(crate) fn parsed_if_there<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(|error: T::Err| unreadable(column, error))).transpose()
+}
+
+/// A column that holds JSON.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| unreadable(column, error))
+}
+
+/// A column that holds a time.
+pub(crate) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp)
+}
+
+/// A value as JSON text. Only what cannot fail is written this way: lists of text.
+pub(crate) fn to_json(list: &impl serde::Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(list)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Whether a query finds a row.
+pub(crate) fn exists(
+    conn: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> rusqlite::Result<bool> {
+    Ok(conn.prepare_cached(sql)?.query_row(params, |_| Ok(())).optional()?.is_some())
+}
+
+fn unreadable(
+    column: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    tracing::error!(column, error = %error, "a row of the database cannot be read");
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
+}

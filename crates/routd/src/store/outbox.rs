@@ -1,0 +1,203 @@
+//! What goes out to platforms: one row for each message, with its fate.
+
+use super::{parsed, parsed_if_there, time};
+use crate::{fault::Fault, ids};
+use proto::{Jid, Opaque, Timestamp, Topic, routd::Sent};
+use rusqlite::{Connection, Row};
+
+/// A message that is to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) seq: i64,
+    /// Travels as `Idempotency-Key`.
+    pub(crate) id: String,
+    pub(crate) message_seq: i64,
+    pub(crate) chat_jid: Jid,
+    pub(crate) content: String,
+    pub(crate) thread: Topic,
+    pub(crate) reply_to: Option<Opaque>,
+    /// Attempts before this one.
+    pub(crate) attempts: u32,
+    pub(crate) created_at: Timestamp,
+}
+
+/// The end of a parcel, or what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Sent(Sent),
+    Failed(String),
+    Unsupported(String),
+    /// Whether the platform has it is not known.
+    Ambiguous(String),
+    /// Not yet: again at this time.
+    Later {
+        not_before: Timestamp,
+        why: String,
+    },
+}
+
+impl Fate {
+    /// Its name in the database.
+    pub(crate) const fn state(&self) -> &'static str {
+        match self {
+            Self::Sent(_) => "sent",
+            Self::Failed(_) => "failed",
+            Self::Unsupported(_) => "unsupported",
+            Self::Ambiguous(_) => "ambiguous",
+            Self::Later { .. } => "pending",
+        }
+    }
+}
+
+/// Puts a message into the outbox. In a chat of the suite's own the row is delivered by being committed: webd reads
+/// the feed, so that there it is sent at once.
+pub(crate) fn add(
+    conn: &Connection,
+    message_seq: i64,
+    chat: &Jid,
+    delivered: bool,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let (state, ended_at) = if delivered { ("sent", Some(now.0)) } else { ("pending", None) };
+    conn.prepare_cached(
+        "INSERT INTO outbox (id, message_seq, chat_jid, platform, state, created_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute((
+        ids::fresh("o"),
+        message_seq,
+        chat.as_str(),
+        chat.platform(),
+        state,
+        now.0,
+        ended_at,
+    ))?;
+    Ok(())
+}
+
+/// The platforms for which something may be sent now.
+pub(crate) fn platforms_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "SELECT DISTINCT platform FROM outbox WHERE state = 'pending' AND not_before <= ?1",
+    )?
+    .query_map([now.0], |row| row.get(0))?
+    .collect()
+}
+
+/// Takes what may be sent now to a platform, at most `limit`, at most the oldest of each chat: marks it as being sent.
+pub(crate) fn take(
+    conn: &Connection,
+    platform: &str,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Parcel>, Fault> {
+    let parcels = conn
+        .prepare_cached(
+            "SELECT o.seq, o.id, o.message_seq, o.chat_jid, o.attempts, o.created_at, m.content,
+                 m.thread, m.reply_to
+             FROM outbox AS o JOIN messages AS m ON m.seq = o.message_seq
+             WHERE o.state = 'pending' AND o.platform = ?3 AND o.not_before <= ?1
+               AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.chat_jid = o.chat_jid
+                   AND e.seq < o.seq AND e.state IN ('pending', 'sending'))
+             ORDER BY o.seq LIMIT ?2",
+        )?
+        .query_map((now.0, limit, platform), read)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for parcel in &parcels {
+        let changed = conn
+            .prepare_cached(
+                "UPDATE outbox SET state = 'sending', attempts = attempts + 1
+                 WHERE seq = ?1 AND state = 'pending'",
+            )?
+            .execute([parcel.seq])?;
+        if changed != 1 {
+            return Err(Fault::Conflict(format!("the outbox row {} was taken twice", parcel.id)));
+        }
+    }
+    Ok(parcels)
+}
+
+/// When the next parcel that waits for its time may go.
+pub(crate) fn next_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    conn.prepare_cached(
+        "SELECT min(not_before) FROM outbox WHERE state = 'pending' AND not_before > ?1",
+    )?
+    .query_row([now.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))
+}
+
+/// Writes what became of a parcel that was being sent.
+pub(crate) fn settle(
+    conn: &Connection,
+    parcel: &Parcel,
+    fate: &Fate,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let (not_before, detail) = match fate {
+        Fate::Sent(_) => (0, ""),
+        Fate::Failed(why) | Fate::Unsupported(why) | Fate::Ambiguous(why) => (0, why.as_str()),
+        Fate::Later { not_before, why } => (not_before.0, why.as_str()),
+    };
+    let ended = !matches!(fate, Fate::Later { .. } | Fate::Ambiguous(_));
+    let changed = conn
+        .prepare_cached(
+            "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5
+             WHERE seq = ?1 AND state = 'sending'",
+        )?
+        .execute((parcel.seq, fate.state(), not_before, detail, ended.then_some(now.0)))?;
+    if changed != 1 {
+        return Err(Fault::Conflict(format!("the outbox row {} is not being sent", parcel.id)));
+    }
+    if let Fate::Sent(sent) = fate {
+        for id in &sent.ids {
+            conn.prepare_cached(
+                "INSERT INTO sent_ids (chat_jid, platform_id, message_seq) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (chat_jid, platform_id) DO UPDATE SET message_seq = ?3",
+            )?
+            .execute((parcel.chat_jid.as_str(), id.as_str(), parcel.message_seq))?;
+        }
+    }
+    Ok(())
+}
+
+/// At start: what a routd that was killed had been sending may or may not be out.
+pub(crate) fn doubt_unfinished(conn: &Connection) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'ambiguous',
+             detail = 'routd ended while it was being sent'
+         WHERE state = 'sending'",
+    )?
+    .execute([])
+}
+
+/// An adapter has come: what waited for it need not wait for its time.
+pub(crate) fn hurry(conn: &Connection, prefix: &str) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE outbox SET not_before = 0
+         WHERE state = 'pending' AND not_before > 0 AND substr(chat_jid, 1, length(?1)) = ?1",
+    )?
+    .execute([prefix])
+}
+
+/// Ambiguous parcels of these chats may be asked about again: the adapter remembers their keys, so that what is out
+/// is not sent twice.
+pub(crate) fn reconcile(conn: &Connection, prefix: &str) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'pending', not_before = 0
+         WHERE state = 'ambiguous' AND substr(chat_jid, 1, length(?1)) = ?1",
+    )?
+    .execute([prefix])
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
+    Ok(Parcel {
+        seq: row.get("seq")?,
+        id: row.get("id")?,
+        message_seq: row.get("message_seq")?,
+        chat_jid: parsed(row, "chat_jid")?,
+        content: row.get("content")?,
+        thread: parsed(row, "thread")?,
+        reply_to: parsed_if_there(row, "reply_to")?,
+        attempts: row.get("attempts")?,
+        created_at: time(row, "created_at")?,
+    })
+}

@@ -1,0 +1,84 @@
+//! The route table.
+
+use crate::{fault::Fault, route};
+use proto::{Timestamp, routd::RouteRow};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+/// Rows that the table holds at most: each message is tried against them.
+const ROUTES_MAX: u64 = 1_000;
+
+/// The table, in the order in which it is tried.
+pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<RouteRow>> {
+    conn.prepare_cached("SELECT id, seq, pattern, target FROM routes ORDER BY seq, id")?
+        .query_map([], read)?
+        .collect()
+}
+
+/// The table, ready to be tried. A row that does not parse is an error: half a table would send messages to somebody
+/// whom nobody meant.
+pub(crate) fn rules(conn: &Connection) -> Result<Vec<route::Rule>, Fault> {
+    let parse = |row: RouteRow| {
+        let defect = |error| Fault::Defect(format!("route {} does not parse: {error}", row.id));
+        Ok(route::Rule {
+            id: row.id,
+            pattern: route::Pattern::parse(&row.pattern).map_err(defect)?,
+            target: route::Target::parse(&row.target).map_err(defect)?,
+        })
+    };
+    list(conn)?.into_iter().map(parse).collect()
+}
+
+/// Adds a row, or finds the very same one. Whether it is new.
+pub(crate) fn add(
+    conn: &Connection,
+    seq: i64,
+    pattern: &route::Pattern,
+    target: &str,
+    now: Timestamp,
+) -> Result<(RouteRow, bool), Fault> {
+    let pattern = pattern.to_string();
+    let found = conn
+        .prepare_cached(
+            "SELECT id, seq, pattern, target FROM routes
+             WHERE seq = ?1 AND pattern = ?2 AND target = ?3",
+        )?
+        .query_row((seq, &pattern, target), read)
+        .optional()?;
+    if let Some(row) = found {
+        return Ok((row, false));
+    }
+    if super::count(conn, "SELECT count(*) FROM routes")? >= ROUTES_MAX {
+        let text = format!("there are {ROUTES_MAX} routes; remove one, or use `{{sender}}`");
+        return Err(Fault::Conflict(text));
+    }
+    let row = conn
+        .prepare_cached(
+            "INSERT INTO routes (seq, pattern, target, created_at) VALUES (?1, ?2, ?3, ?4)
+             RETURNING id, seq, pattern, target",
+        )?
+        .query_row((seq, &pattern, target, now.0), read)?;
+    Ok((row, true))
+}
+
+/// Removes a row, and answers what it was.
+pub(crate) fn remove(conn: &Connection, id: i64) -> rusqlite::Result<Option<RouteRow>> {
+    conn.prepare_cached("DELETE FROM routes WHERE id = ?1 RETURNING id, seq, pattern, target")?
+        .query_row([id], read)
+        .optional()
+}
+
+/// One row.
+pub(crate) fn get(conn: &Connection, id: i64) -> rusqlite::Result<Option<RouteRow>> {
+    conn.prepare_cached("SELECT id, seq, pattern, target FROM routes WHERE id = ?1")?
+        .query_row([id], read)
+        .optional()
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<RouteRow> {
+    Ok(RouteRow {
+        id: row.get("id")?,
+        seq: row.get("seq")?,
+        pattern: row.get("pattern")?,
+        target: row.get("target")?,
+    })
+}
