@@ -3,9 +3,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and starts processes with an environment of its own"
 )]
 
 mod architecture;
+mod flows;
+mod harness;
 mod tidy;

@@ -1,2 +1,101 @@
-//! The one binary.
-fn main() {}
+//! The one binary: every daemon, the agent's side of a turn, and the operator's commands.
+
+mod addresses;
+mod check;
+mod cli;
+mod cmd;
+mod daemons;
+mod failure;
+mod instance;
+mod output;
+mod session;
+mod sources;
+mod up;
+
+use clap::Parser;
+use cli::Cli;
+use failure::{Exit, Failure};
+use instance::Environment;
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::ExitCode,
+};
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let called_as = args.first().map(Path::new).and_then(Path::file_name).map(OsStr::to_owned);
+    let called_as = called_as.as_deref().and_then(OsStr::to_str).unwrap_or_default();
+    // The agent's side runs before anything else is set up: it is another program in this file.
+    let first = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default();
+    match (called_as, first) {
+        ("ant", _) => return agent(args.get(1..).unwrap_or_default()),
+        (_, "ant") => return agent(args.get(2..).unwrap_or_default()),
+        (_, "shim") => return runed::shim_main(args.get(2..).unwrap_or_default()),
+        (_, "sandbox") => return runed::sandbox_main(args.get(2..).unwrap_or_default()),
+        _ => {}
+    }
+    if called_as.parse::<proto::Daemon>().is_ok() {
+        // `routd …` is `arizuko run routd …`.
+        args.splice(0..1, ["arizuko".into(), "run".into(), called_as.into()]);
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What help and version print is no failure, and clap knows which it is.
+            let _closed = error.print().is_err();
+            return if error.use_stderr() {
+                ExitCode::from(Exit::Usage as u8)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    auth::install_crypto();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return report(&Failure::new(Exit::Software, "the TLS library was set up twice"));
+    }
+    match in_runtime(cmd::run(cli, &environment())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) | Err(failure) => report(&failure),
+    }
+}
+
+/// Runs the agent's side of a turn.
+fn agent(args: &[OsString]) -> ExitCode {
+    let options = match ant::parse(args.iter().cloned()) {
+        Ok(options) => options,
+        Err(error) => return report(&Failure::new(Exit::Usage, error.to_string())),
+    };
+    if let Err(error) = kit::logs::begin_agent() {
+        return report(&Failure::from(error));
+    }
+    match in_runtime(ant::run(options)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => report(&Failure { code: error.exit_code(), line: kit::chain(&error) }),
+        Err(failure) => report(&failure),
+    }
+}
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(Exit::TryAgain, format!("no threads to run on: {error}; see `ulimit -u`"))
+    })?;
+    Ok(runtime.block_on(work))
+}
+
+/// The environment, read here and nowhere else. What is not UTF-8 is none of our settings.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    use std::io::Write;
+    // Whoever closed standard error does not want to know.
+    let _closed = writeln!(std::io::stderr(), "arizuko: {failure}").is_err();
+    ExitCode::from(failure.code)
+}

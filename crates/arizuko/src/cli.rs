@@ -1,0 +1,252 @@
+//! The command line, as operators type it.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use kit::parse;
+use proto::{Daemon, Folder, Jid, Opaque, Topic, routd::LinkKind, turn::Harness};
+use std::{path::PathBuf, time::Duration};
+
+/// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
+#[derive(Debug, Parser)]
+#[command(name = "arizuko", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where it is, and how to speak of it.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The flags of every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Global {
+    /// The instance's data directory [default: DATA_DIR, else one by the instance's name]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The instance's name [default: INSTANCE_NAME, else demo]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no more than was asked for
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print without colours
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make an instance: its data directory, its settings, its secrets. Again: changes nothing
+    Create {
+        /// The instance's name
+        name: String,
+    },
+    /// Run the whole suite in this process, in the foreground
+    Up(Up),
+    /// Run one daemon, as in a container
+    Run {
+        /// Which daemon
+        #[arg(value_parser = daemon)]
+        daemon: Daemon,
+    },
+    /// Send one message and print the agent's reply
+    Ask(Ask),
+    /// Exit with 0 when a daemon is ready
+    Health {
+        /// Which daemon
+        #[arg(value_parser = daemon)]
+        daemon: Daemon,
+    },
+    /// Every daemon: alive, ready, version, address; and the queues
+    Status,
+    /// A message's whole life
+    Trace {
+        /// The message's id
+        id: Opaque,
+        /// Its chat, where the id stands in several
+        #[arg(long, value_name = "JID")]
+        chat: Option<Jid>,
+    },
+    /// Where every secret comes from, how old it is, and what is wrong with it
+    #[command(subcommand)]
+    Secrets(Secrets),
+    /// Folders: each is a tenant with an agent
+    #[command(subcommand)]
+    Group(Group),
+    /// Which chat goes to which folder
+    #[command(subcommand)]
+    Route(Route),
+    /// Links that carry their own right to a chat or a webhook
+    #[command(subcommand)]
+    Token(Token),
+    /// Print a one-time link that logs this operator in
+    Login,
+    /// What was done, newest first
+    Audit {
+        /// How many rows
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Every setting: its value, where that comes from, and what it is for
+    Settings {
+        /// Print the reference, as Markdown, without this instance's values
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// How to run the suite.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Up {
+    /// Listen from this port on; 0 for any free ports [default: 8080, the edge on 8090]
+    #[arg(long, value_name = "N")]
+    pub port_base: Option<u16>,
+}
+
+/// A message to send.
+#[derive(Args, Debug)]
+pub struct Ask {
+    /// The folder that answers
+    #[arg(long, default_value = "main")]
+    pub folder: Folder,
+    /// The topic within it
+    #[arg(long)]
+    pub topic: Option<Topic>,
+    /// How long to wait for the reply
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+    /// The message
+    pub text: String,
+}
+
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub enum Secrets {
+    /// What every daemon has; never a value
+    Status,
+    /// Read the configured sources as each daemon would, and explain every problem
+    Check,
+    /// Have every daemon read its sources again, now
+    Refresh,
+    /// Write a value, given on standard input, where the source can be written
+    Set {
+        /// The secret's name
+        name: String,
+    },
+}
+
+/// What to do with folders.
+#[derive(Debug, Subcommand)]
+pub enum Group {
+    /// Add a folder. Again: changes nothing
+    Add {
+        /// The folder, such as team/name
+        folder: Folder,
+        /// A chat whose messages go there
+        #[arg(long)]
+        jid: Option<Jid>,
+        /// What runs its turns: offline or command [default: the instance's]
+        #[arg(long)]
+        harness: Option<Harness>,
+        /// For `command`: the program and its arguments
+        #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
+        command: Vec<String>,
+    },
+    /// The folders
+    List,
+    /// Take a folder out of service; its messages stay
+    Rm {
+        /// The folder
+        folder: Folder,
+    },
+}
+
+/// What to do with routes.
+#[derive(Debug, Subcommand)]
+pub enum Route {
+    /// Add a route
+    Add {
+        /// Predicates such as 'platform=telegram verb=mention'
+        #[arg(long = "match", value_name = "EXPR", default_value = "")]
+        pattern: String,
+        /// folder, folder#observe or folder#topic
+        #[arg(long)]
+        target: String,
+        /// Where it stands; the lowest is tried first
+        #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
+        seq: i64,
+    },
+    /// The routes, in the order in which they are tried
+    List,
+    /// Remove a route
+    Rm {
+        /// Its id
+        id: i64,
+    },
+    /// Which route takes a message, and why
+    Explain {
+        /// The chat
+        jid: Jid,
+        /// Who writes
+        #[arg(long)]
+        sender: Option<String>,
+        /// What kind of message it is
+        #[arg(long)]
+        verb: Option<String>,
+    },
+}
+
+/// What to do with links.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a link; it is shown once
+    Issue {
+        /// chat or hook
+        #[arg(long)]
+        kind: LinkKind,
+        /// The folder its messages go to
+        #[arg(long)]
+        folder: Folder,
+        /// For a hook: the name of the program that posts
+        #[arg(long)]
+        source: Option<String>,
+    },
+    /// The links, without their tokens
+    List,
+    /// End a link
+    Revoke {
+        /// Its id
+        id: Opaque,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse::duration(text).ok_or_else(|| "write it as 500ms, 30s, 5m or 1h".into())
+}
+
+fn daemon(text: &str) -> Result<Daemon, String> {
+    text.parse().map_err(|error: proto::UnknownDaemon| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_hangs_together() {
+        Cli::command().debug_assert();
+    }
+}

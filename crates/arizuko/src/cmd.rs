@@ -1,0 +1,110 @@
+//! The operator's commands. Each calls an owner's endpoint with the operator's own rights.
+
+mod ask;
+mod log;
+mod secrets;
+mod settings;
+mod status;
+mod tables;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+    instance::{Environment, Instance},
+    output::Output,
+    session, up,
+};
+use clap::CommandFactory;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// In one line, with an exit code of sysexits.h.
+pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
+    let output = Output::new(&cli.global, environment.contains_key("NO_COLOR"));
+    let mut global = cli.global.clone();
+    if let Command::Create { name } = &cli.command {
+        global.instance = Some(name.clone());
+    }
+    let instance = Instance::find(&global, environment)?;
+    match cli.command {
+        Command::Create { .. } => create(&instance, environment, output).await,
+        Command::Up(args) => {
+            begin_daemons(&instance)?;
+            up::up(&instance, environment, &args, output).await
+        }
+        Command::Run { daemon } => {
+            begin_daemons(&instance)?;
+            up::run(&instance, environment, daemon, output).await
+        }
+        Command::Ask(args) => ask::run(&instance, args, output).await,
+        Command::Health { daemon } => status::health(&instance, daemon, output).await,
+        Command::Status => status::status(&instance, output).await,
+        Command::Trace { id, chat } => log::trace(&instance, id, chat, output).await,
+        Command::Secrets(command) => secrets::run(&instance, environment, command, output).await,
+        Command::Group(command) => tables::group(&instance, command, output).await,
+        Command::Route(command) => tables::route(&instance, command, output).await,
+        Command::Token(command) => tables::token(&instance, command, output).await,
+        Command::Login => login(&instance, output).await,
+        Command::Audit { limit } => log::audit(&instance, limit, output).await,
+        Command::Settings { markdown } => settings::run(&instance, markdown, output),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "arizuko", &mut script);
+            output.line(&String::from_utf8_lossy(&script))
+        }
+        Command::Version => version(output),
+    }
+}
+
+/// What a process that runs daemons does first: log, and keep its memory to itself.
+fn begin_daemons(instance: &Instance) -> Result<(), Failure> {
+    kit::logs::begin(&instance.settings)?;
+    if let Err(error) = kit::harden() {
+        tracing::warn!(%error, "core dumps could not be turned off");
+    }
+    Ok(())
+}
+
+async fn create(
+    instance: &Instance,
+    environment: &Environment,
+    output: Output,
+) -> Result<(), Failure> {
+    let made = instance.create(environment).await?;
+    let answer = serde_json::json!({
+        "instance": instance.name,
+        "data_dir": instance.dir,
+        "created": made.directory,
+        "generated": made.secrets,
+    });
+    output.print(&answer, |_| {
+        let dir = instance.dir.display();
+        match (made.directory, made.secrets.as_slice()) {
+            (true, names) => {
+                let secrets = match names {
+                    [] => "no secret was generated: the configured sources have them, or must be given them".into(),
+                    names => format!("generated {} in {}", names.join(", "), instance.dotenv().display()),
+                };
+                format!("made the instance {} in {dir}; {secrets}\nstart it with `arizuko up`", instance.name)
+            }
+            (false, []) => format!("the instance {} is in {dir}; nothing was missing", instance.name),
+            (false, names) => format!("the instance {} is in {dir}; generated {}", instance.name, names.join(", ")),
+        }
+    })
+}
+
+async fn login(instance: &Instance, output: Output) -> Result<(), Failure> {
+    let link = session::login_link(instance).await?;
+    let edge = crate::addresses::Addresses::find(instance)?.edge;
+    let host = instance.settings.raw("WEB_HOST", "").0;
+    let base = if host.is_empty() { edge } else { format!("https://{host}") };
+    let url = format!("{base}{}", link.path);
+    let answer = serde_json::json!({ "url": url, "expires_at": link.expires_at });
+    output.print(&answer, |_| format!("{url}\n(good once, until {})", link.expires_at))
+}
+
+fn version(output: Output) -> Result<(), Failure> {
+    let answer = serde_json::json!({ "name": "arizuko", "version": env!("CARGO_PKG_VERSION") });
+    output.print(&answer, |_| format!("arizuko {}", env!("CARGO_PKG_VERSION")))
+}

@@ -1,0 +1,110 @@
+//! `arizuko ask`: one message in, the agent's reply out.
+
+use crate::{
+    cli::Ask,
+    failure::{Exit, Failure},
+    instance::{Instance, random_secret},
+    output::Output,
+    session::Session,
+};
+use proto::{
+    Daemon, Jid, Opaque,
+    routd::{MessageOutcome, MessageState, NewMessage, OUTCOME, OutcomeQuery, POST_MESSAGE},
+};
+use std::time::{Duration, Instant};
+
+/// How long one look at the message waits for its end.
+const LOOK: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Result<(), Failure> {
+    let deadline = Instant::now() + args.timeout;
+    let session = Session::begin(instance).await?;
+    let routd = session.peer(Daemon::Routd);
+    // A chat of its own, so that this question's answer is nobody else's.
+    let unique = String::from_utf8_lossy(&random_secret()[..16]).replace(['_', '-'], "x");
+    let bad = |error: String| Failure::new(Exit::Software, error);
+    let chat_jid =
+        Jid::web(&args.folder, &format!("ask-{unique}")).map_err(|e| bad(e.to_string()))?;
+    let id: Opaque =
+        format!("ask-{unique}").parse().map_err(|e: proto::IdError| bad(e.to_string()))?;
+    let message = NewMessage {
+        id: id.clone(),
+        chat_jid: chat_jid.clone(),
+        sender: "operator:local".into(),
+        sender_name: None,
+        content: args.text,
+        timestamp: None,
+        topic: args.topic,
+        verb: None,
+        reply_to: None,
+        is_group: false,
+        attachments: Vec::new(),
+    };
+    post(&routd, &message, deadline).await?;
+    let outcome = wait(&routd, id, chat_jid, deadline).await?;
+    let reply = outcome.replies.join("\n\n");
+    if outcome.state == MessageState::Answered {
+        return output.print(&outcome, |_| reply);
+    }
+    Err(without_reply(&outcome, &args.folder, &reply))
+}
+
+/// Posts the message, again while routd is away: the same id is taken once.
+async fn post(routd: &kit::Peer, message: &NewMessage, deadline: Instant) -> Result<(), Failure> {
+    loop {
+        match routd.call(&POST_MESSAGE, message).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn wait(
+    routd: &kit::Peer,
+    id: Opaque,
+    chat_jid: Jid,
+    deadline: Instant,
+) -> Result<MessageOutcome, Failure> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let look = left.min(LOOK);
+        let wait_seconds = u32::try_from(look.as_secs().max(1)).unwrap_or(1);
+        let query = OutcomeQuery { id: id.clone(), chat_jid: Some(chat_jid.clone()), wait_seconds };
+        match routd.call_waiting(&OUTCOME, &query, look).await {
+            Ok(outcome) if outcome.state.is_final() => return Ok(outcome),
+            Ok(outcome) if Instant::now() >= deadline => {
+                let line = format!(
+                    "no reply yet: the message is {:?}; it stays and will be answered, see `arizuko trace {id}`",
+                    outcome.state
+                );
+                return Err(Failure::new(Exit::TryAgain, line.to_lowercase()));
+            }
+            Err(error) if !error.is_retryable() || Instant::now() >= deadline => {
+                return Err(error.into());
+            }
+            Ok(_) => {}
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+fn without_reply(outcome: &MessageOutcome, folder: &proto::Folder, said: &str) -> Failure {
+    let id = &outcome.id;
+    match outcome.state {
+        MessageState::Unrouted => Failure::new(
+            Exit::Data,
+            format!("there is no folder {folder}; add it with `arizuko group add {folder}`"),
+        ),
+        MessageState::Silent => Failure::new(Exit::Data, "the agent chose not to reply".to_owned()),
+        MessageState::Failed | MessageState::Interrupted | MessageState::Cancelled => {
+            Failure::new(Exit::Software, format!("{said}; see `arizuko trace {id}`"))
+        }
+        state => Failure::new(
+            Exit::Software,
+            format!("the message ended as {state:?}; see `arizuko trace {id}`"),
+        ),
+    }
+}

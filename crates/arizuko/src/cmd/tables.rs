@@ -1,0 +1,165 @@
+//! `arizuko group`, `route` and `token`: the tables of routd.
+
+use crate::{
+    addresses::Addresses,
+    cli::{Group, Route, Token},
+    failure::Failure,
+    instance::Instance,
+    output::{Output, table},
+    session::Session,
+};
+use proto::{
+    Daemon, Nothing,
+    routd::{self, LinkKind},
+};
+
+pub(super) async fn group(
+    instance: &Instance,
+    command: Group,
+    output: Output,
+) -> Result<(), Failure> {
+    let routd = Session::begin(instance).await?.peer(Daemon::Routd);
+    match command {
+        Group::Add { folder, jid, harness, command } => {
+            let new = routd::NewGroup { folder, jid, harness, command };
+            let group = routd.call(&routd::ADD_GROUP, &new).await?;
+            output.print(&group, |group| {
+                let folder = &group.folder;
+                format!(
+                    "the folder {folder} is in service; try `arizuko ask --folder {folder} hello`"
+                )
+            })
+        }
+        Group::List => {
+            let groups = routd.call(&routd::LIST_GROUPS, &Nothing {}).await?;
+            output.print(&groups, |groups| {
+                let row = |group: &routd::Group| {
+                    let harness = group.harness.map_or("(default)", |harness| harness.name());
+                    vec![
+                        group.folder.to_string(),
+                        harness.into(),
+                        group.command.join(" "),
+                        group.created_at.to_string(),
+                    ]
+                };
+                let rows: Vec<_> = groups.groups.iter().map(row).collect();
+                table(&["FOLDER", "HARNESS", "COMMAND", "SINCE"], &rows)
+            })
+        }
+        Group::Rm { folder } => {
+            let request = routd::RemoveGroup { folder: folder.clone() };
+            let answer = routd.call(&routd::REMOVE_GROUP, &request).await?;
+            output.print(&answer, |_| {
+                format!("the folder {folder} is out of service; its messages stay")
+            })
+        }
+    }
+}
+
+pub(super) async fn route(
+    instance: &Instance,
+    command: Route,
+    output: Output,
+) -> Result<(), Failure> {
+    let routd = Session::begin(instance).await?.peer(Daemon::Routd);
+    match command {
+        Route::Add { pattern, target, seq } => {
+            let row =
+                routd.call(&routd::ADD_ROUTE, &routd::NewRoute { seq, pattern, target }).await?;
+            output.print(&row, |row| {
+                format!("route {} sends `{}` to {}", row.id, row.pattern, row.target)
+            })
+        }
+        Route::List => {
+            let rows = routd.call(&routd::LIST_ROUTES, &Nothing {}).await?;
+            output.print(&rows, |rows| {
+                let row = |row: &routd::RouteRow| {
+                    vec![
+                        row.id.to_string(),
+                        row.seq.to_string(),
+                        row.pattern.clone(),
+                        row.target.clone(),
+                    ]
+                };
+                let rows: Vec<_> = rows.routes.iter().map(row).collect();
+                table(&["ID", "SEQ", "MATCH", "TARGET"], &rows)
+            })
+        }
+        Route::Rm { id } => {
+            let answer = routd.call(&routd::REMOVE_ROUTE, &routd::RemoveRoute { id }).await?;
+            output.print(&answer, |_| format!("route {id} is gone"))
+        }
+        Route::Explain { jid, sender, verb } => {
+            let query = routd::ExplainRoute { jid, sender, verb };
+            let why = routd.call(&routd::EXPLAIN_ROUTE, &query).await?;
+            output.print(&why, |why| {
+                let folder = why.folder.as_ref().map_or("nowhere".into(), ToString::to_string);
+                let topic =
+                    why.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
+                let steps: Vec<_> = why.steps.iter().map(|step| format!("  {step}")).collect();
+                format!("{}: {folder}{topic}\n{}", why.effect, steps.join("\n"))
+            })
+        }
+    }
+}
+
+pub(super) async fn token(
+    instance: &Instance,
+    command: Token,
+    output: Output,
+) -> Result<(), Failure> {
+    let routd = Session::begin(instance).await?.peer(Daemon::Routd);
+    match command {
+        Token::Issue { kind, folder, source } => {
+            let issued =
+                routd.call(&routd::ISSUE_LINK, &routd::IssueLink { kind, folder, source }).await?;
+            let url = format!("{}{}", base(instance)?, issued.path);
+            let answer = serde_json::json!({
+                "id": issued.link.id, "kind": kind, "folder": issued.link.folder,
+                "chat_jid": issued.link.chat_jid, "token": issued.token, "path": issued.path, "url": url,
+            });
+            output.print(&answer, |_| {
+                let how = match kind {
+                    LinkKind::Chat => "open it in a browser",
+                    LinkKind::Hook => "post to it, as in `curl -d '{\"content\":\"hello\"}' URL`",
+                };
+                format!(
+                    "{url}\n({how}; shown once; end it with `arizuko token revoke {}`)",
+                    issued.link.id
+                )
+            })
+        }
+        Token::List => {
+            let links = routd.call(&routd::LIST_LINKS, &Nothing {}).await?;
+            output.print(&links, |links| {
+                let row = |link: &routd::Link| {
+                    let kind = link.kind.name().to_owned();
+                    vec![
+                        link.id.to_string(),
+                        kind,
+                        link.folder.to_string(),
+                        link.chat_jid.to_string(),
+                        link.created_at.to_string(),
+                    ]
+                };
+                let rows: Vec<_> = links.links.iter().map(row).collect();
+                table(&["ID", "KIND", "FOLDER", "CHAT", "SINCE"], &rows)
+            })
+        }
+        Token::Revoke { id } => {
+            let answer =
+                routd.call(&routd::REVOKE_LINK, &routd::RevokeLink { id: id.clone() }).await?;
+            output.print(&answer, |_| format!("the link {id} opens nothing any more"))
+        }
+    }
+}
+
+/// What stands before the path of a link, as people outside see it.
+fn base(instance: &Instance) -> Result<String, Failure> {
+    let host = instance.settings.raw("WEB_HOST", "").0;
+    if host.is_empty() {
+        Ok(Addresses::find(instance)?.edge)
+    } else {
+        Ok(format!("https://{host}"))
+    }
+}

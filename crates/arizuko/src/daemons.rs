@@ -1,0 +1,79 @@
+//! Every daemon of this binary, each named once.
+
+use crate::{instance, sources};
+use kit::{AnySetting, Program, Setting, logs, parse, service_key_bundle};
+use proto::Daemon;
+use secrets::AnyBundle;
+use std::net::SocketAddr;
+
+macro_rules! program {
+    ($name:ident $daemon:ident) => {
+        Program {
+            daemon: Daemon::$daemon,
+            bundles: $name::BUNDLES,
+            settings: $name::SETTINGS,
+            start: |context| Box::pin($name::start(context)),
+        }
+    };
+}
+
+/// The daemons, in the order in which they start.
+pub static PROGRAMS: &[Program] = &[
+    program!(authd Authd),
+    program!(routd Routd),
+    program!(runed Runed),
+    program!(webd Webd),
+    program!(proxyd Proxyd),
+];
+
+/// Where a daemon listens.
+pub static LISTEN_ADDR: Setting<Option<SocketAddr>> = Setting {
+    name: "LISTEN_ADDR",
+    default: "",
+    about: "Where a daemon that runs by itself listens. Unset: its default port on every address. In `arizuko up`, <DAEMON>_LISTEN_ADDR.",
+    expects: "an address such as :8081 or 127.0.0.1:8081",
+    parse: |text| parse::optional(text, parse::socket_addr),
+};
+
+/// Where proxyd answers what is not for the public.
+pub static PROXYD_ADMIN_ADDR: Setting<SocketAddr> = Setting {
+    name: "PROXYD_ADMIN_ADDR",
+    default: "127.0.0.1:8091",
+    about: "Where proxyd answers /ready, /metrics and /v1/secrets, which its public listeners never do.",
+    expects: "an address such as 127.0.0.1:8091",
+    parse: parse::socket_addr,
+};
+
+/// The settings that belong to no daemon.
+pub const COMMON: &[&dyn AnySetting] = &[
+    &instance::INSTANCE_NAME,
+    &instance::DATA_DIR,
+    &LISTEN_ADDR,
+    &PROXYD_ADMIN_ADDR,
+    &sources::SECRETS_SOURCES,
+    &sources::SECRETS_POLL_INTERVAL,
+    &sources::SECRETS_FILE_POLL,
+    &sources::SECRETS_OVERLAP,
+    &sources::SECRETS_MAX_STALENESS,
+    &logs::LOG_LEVEL,
+    &logs::LOG_FORMAT,
+];
+
+/// The program of `daemon`, if this binary has it.
+pub fn program(daemon: Daemon) -> Option<&'static Program> {
+    PROGRAMS.iter().find(|program| program.daemon == daemon)
+}
+
+/// Every bundle of `program`, its service key among them.
+pub fn bundles(program: &Program) -> Vec<&'static dyn AnyBundle> {
+    let own = service_key_bundle(program.daemon).map(|bundle| bundle as &dyn AnyBundle);
+    own.into_iter().chain(program.bundles.iter().copied()).collect()
+}
+
+/// The port of `daemon`'s own endpoints. The edge's public port is [`Daemon::default_port`].
+pub const fn port(daemon: Daemon) -> u16 {
+    match daemon {
+        Daemon::Proxyd => 8091,
+        other => other.default_port(),
+    }
+}

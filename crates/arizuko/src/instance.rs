@@ -1,0 +1,211 @@
+//! One instance: where its data is, what was set for it, and how it is made.
+
+use crate::{
+    cli::Global,
+    failure::{Exit, Failure},
+    sources,
+};
+use kit::{Setting, Settings, parse};
+use rand::RngCore;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The name of the settings file in the data directory.
+pub const SETTINGS_FILE: &str = "settings.env";
+/// The name of the file that holds a bare host's secrets.
+pub const DOTENV: &str = ".env";
+
+/// The instance's name.
+pub static INSTANCE_NAME: Setting<String> = Setting {
+    name: "INSTANCE_NAME",
+    default: "demo",
+    about: "The instance's name. It is part of every token, so two instances never believe each other.",
+    expects: "1 to 32 lowercase letters, digits and dashes",
+    parse: |text| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let good =
+            (1..=32).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-');
+        good.then(|| text.to_owned())
+    },
+};
+
+/// The instance's data directory.
+pub static DATA_DIR: Setting<Option<PathBuf>> = Setting {
+    name: "DATA_DIR",
+    default: "",
+    about: "The data directory. Unset: /srv/data/arizuko_<INSTANCE_NAME>, or the same below the user's data directory where that cannot be made.",
+    expects: "an absolute path",
+    parse: |text| match text {
+        "" => Some(None),
+        text => parse::path(text).filter(|path| path.is_absolute()).map(Some),
+    },
+};
+
+/// The process's environment, read once by `main`.
+pub type Environment = BTreeMap<String, String>;
+
+/// An instance that may not be there yet.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its data directory.
+    pub dir: PathBuf,
+    /// What was set for it.
+    pub settings: Settings,
+}
+
+/// What making an instance came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Whether the data directory is new.
+    pub directory: bool,
+    /// The secrets that were generated.
+    pub secrets: Vec<&'static str>,
+}
+
+impl Instance {
+    /// The instance that the flags and the environment name.
+    ///
+    /// # Errors
+    /// A setting does not parse, or the settings file cannot be read.
+    pub fn find(global: &Global, environment: &Environment) -> Result<Self, Failure> {
+        let mut environment = environment.clone();
+        if let Some(name) = &global.instance {
+            environment.insert(INSTANCE_NAME.name.into(), name.clone());
+        }
+        if let Some(dir) = &global.data_dir {
+            let dir = std::path::absolute(dir).map_err(|e| Failure::io("use", dir, &e))?;
+            environment.insert(DATA_DIR.name.into(), dir.display().to_string());
+        }
+        let before = Settings::new(environment.clone(), []);
+        let name = before.get(&INSTANCE_NAME)?;
+        let dir = match before.get(&DATA_DIR)? {
+            Some(dir) => dir,
+            None => default_dir(&name, &environment),
+        };
+        let file = read_settings(&dir.join(SETTINGS_FILE))?;
+        let settings = Settings::new(environment, file);
+        // The settings file may carry the name that `create` gave the instance.
+        let name = settings.get(&INSTANCE_NAME)?;
+        Ok(Self { name, dir, settings })
+    }
+
+    /// The file with a bare host's secrets.
+    pub fn dotenv(&self) -> PathBuf {
+        self.dir.join(DOTENV)
+    }
+
+    /// Where sockets are, and what a running instance writes about itself.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// Makes what is missing. What is there is left as it is.
+    ///
+    /// # Errors
+    /// Which of permission, a full or read-only disk and a wrong path it is, is in the line.
+    pub async fn create(&self, environment: &Environment) -> Result<Made, Failure> {
+        let directory = !self.dir.exists();
+        for dir in
+            [self.dir.clone(), self.dir.join("store"), self.dir.join("homes"), self.run_dir()]
+        {
+            make_dir(&dir)?;
+        }
+        let settings = self.dir.join(SETTINGS_FILE);
+        if !settings.exists() {
+            let text = format!(
+                "# Settings of this instance: NAME=value, one a line. The environment wins over them.\n\
+                 # `arizuko settings` lists all of them. Secrets do not belong here.\n\
+                 INSTANCE_NAME={}\n",
+                self.name
+            );
+            write_new(&settings, text.as_bytes())?;
+        }
+        let secrets = sources::generate(self, environment).await?;
+        Ok(Made { directory, secrets })
+    }
+}
+
+/// A random secret that can travel as a bearer: 43 characters, 256 bits.
+pub fn random_secret() -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0_u8; 43];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes.iter().map(|byte| ALPHABET[usize::from(byte & 63)]).collect()
+}
+
+/// Writes a file that is not there yet, for its owner alone, whole or not at all.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let write = || -> io::Result<()> {
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Failure::io("write", path, &error))
+}
+
+fn make_dir(dir: &Path) -> Result<(), Failure> {
+    match fs::metadata(dir) {
+        Ok(found) if found.is_dir() => {
+            // A directory that others may enter would show them sockets and databases.
+            let open = found.permissions().mode() & 0o077 != 0;
+            let close = || fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
+            if open { close().map_err(|e| Failure::io("protect", dir, &e)) } else { Ok(()) }
+        }
+        Ok(_) => Err(Failure::new(
+            Exit::CannotCreate,
+            format!(
+                "{} is there and is no directory; move it away, or choose another --data-dir",
+                dir.display()
+            ),
+        )),
+        Err(_) => {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(|error| Failure::io("create", dir, &error))
+        }
+    }
+}
+
+/// `/srv/data/arizuko_NAME` where that is or can be made, else the same below the user's own data.
+fn default_dir(name: &str, environment: &Environment) -> PathBuf {
+    let directory = format!("arizuko_{name}");
+    let shared = Path::new("/srv/data").join(&directory);
+    let writable = |dir: &Path| rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok();
+    let parent = ["/srv/data", "/srv"].into_iter().map(Path::new).find(|dir| dir.exists());
+    if shared.exists() || parent.is_some_and(writable) {
+        return shared;
+    }
+    let home = || environment.get("HOME").map(|home| Path::new(home).join(".local/share"));
+    let data =
+        environment.get("XDG_DATA_HOME").filter(|dir| dir.starts_with('/')).map(PathBuf::from);
+    data.or_else(home).map_or(shared, |data| data.join(directory))
+}
+
+fn read_settings(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::io("read", path, &error)),
+    };
+    let mut settings = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else {
+            let line =
+                format!("line {} of {} is not NAME=value; mend it", index + 1, path.display());
+            return Err(Failure::new(Exit::Config, line));
+        };
+        settings.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    Ok(settings)
+}

@@ -1,0 +1,8 @@
+//! Stories that cross daemons, told through the command line and the edge of a real suite.
+
+mod documents;
+mod hygiene;
+mod kills;
+mod main_job;
+mod refusals;
+mod rotation;

@@ -1,0 +1,231 @@
+//! Every secret changes while the suite works, and nobody notices.
+
+use crate::harness::{Mount, Suite, Tls, eventually, reply_of};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+const ALL: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
+
+/// Asks until the change has been made and then some more, so that asks run before, during and
+/// after it; each must be answered.
+fn asks_during(suite: &Suite, change: impl FnOnce()) {
+    let (changed, asked) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for worker in 0..2 {
+            let (changed, asked) = (&changed, &asked);
+            scope.spawn(move || {
+                let mut after = 0;
+                while after < 6 {
+                    after += u32::from(changed.load(Ordering::SeqCst));
+                    let text = format!("question {worker}");
+                    assert_eq!(suite.ok(&["ask", &text]).trim(), reply_of(&text));
+                    asked.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        eventually("asks run", || (asked.load(Ordering::SeqCst) >= 8).then_some(()));
+        change();
+        changed.store(true, Ordering::SeqCst);
+    });
+    assert!(asked.load(Ordering::SeqCst) >= 20);
+}
+
+/// The certificate that a new handshake with the edge shows.
+fn shown_certificate(suite: &Suite) -> Option<Vec<u8>> {
+    kit::testing::install_crypto();
+    let config = rustls::ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = TcpStream::connect(suite.edge_tls()).ok()?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let mut tls = rustls::Stream::new(&mut client, &mut stream);
+    tls.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    // The answer ends with the connection, cleanly or not.
+    let _cut = tls.read_to_end(&mut answer).is_err();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    client.peer_certificates().map(|chain| chain[0].to_vec())
+}
+
+fn secret(fill: char) -> String {
+    fill.to_string().repeat(43)
+}
+
+fn names_of(
+    secrets: &BTreeMap<String, serde_json::Value>,
+    daemon: &str,
+    name: &str,
+) -> serde_json::Value {
+    let all = secrets[daemon]["secrets"].as_array().unwrap();
+    all.iter().find(|secret| secret["name"] == name).cloned().unwrap_or_default()
+}
+
+/// One change after the other; `put` writes it into the source.
+fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
+    let pids = suite.pids();
+    let fingerprint =
+        |name: &str, daemon: &str| names_of(&suite.secrets(), daemon, name)["fingerprint"].clone();
+
+    let channel_rotated = |put: &mut dyn FnMut(&[(&str, &str)])| {
+        let before = suite.secrets();
+        let old = fingerprint("CHANNEL_SECRET", "routd");
+        asks_during(suite, || {
+            put(&[("CHANNEL_SECRET", &secret('c'))]);
+            suite.newer(&["routd", "webd"], &before);
+        });
+        let new = fingerprint("CHANNEL_SECRET", "routd");
+        assert_ne!(old, new);
+        assert_eq!(new, fingerprint("CHANNEL_SECRET", "webd"), "both sides have the same value");
+        let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
+        assert!(
+            state["previous_accepted_until"].is_string(),
+            "the old one has its overlap: {state}"
+        );
+    };
+    channel_rotated(&mut put);
+
+    let before = suite.secrets();
+    asks_during(suite, || {
+        put(&[("AUTHD_SERVICE_KEY", &secret('a'))]);
+        suite.newer(&ALL, &before);
+    });
+
+    let before = suite.secrets();
+    asks_during(suite, || {
+        put(&[("SECRETS_KEY", &secret('s'))]);
+        suite.newer(&["authd", "routd"], &before);
+    });
+
+    for _ in 0..2 {
+        let (pair, before) = (Tls::new(), suite.secrets());
+        asks_during(suite, || {
+            put(&[("PROXYD_TLS_CERT", &pair.cert), ("PROXYD_TLS_KEY", &pair.key)]);
+            suite.newer(&["proxyd"], &before);
+        });
+        eventually("new handshakes show the new certificate", || {
+            (shown_certificate(suite).as_ref() == Some(&pair.der)).then_some(())
+        });
+    }
+
+    assert_eq!(suite.pids(), pids, "a process was started again");
+    for (daemon, of) in suite.secrets() {
+        for secret in of["secrets"].as_array().unwrap() {
+            assert!(secret["error"].is_null(), "{daemon}: {secret}");
+        }
+    }
+}
+
+#[test]
+fn every_secret_of_a_dotenv_changes_while_asks_run() {
+    let suite = Suite::up();
+    rotate_everything(&suite, |values| suite.edit_dotenv(values));
+    // What was sealed under the old key opens under the new one after a restart.
+    let mut suite = suite;
+    assert_eq!(suite.process("up").stop(), Some(0));
+    suite.start_up();
+    assert_eq!(suite.ok(&["ask", "still there"]).trim(), reply_of("still there"));
+}
+
+#[test]
+fn every_secret_of_a_projected_volume_changes_under_separate_processes() {
+    let mut suite = Suite::made();
+    let mount = suite.mount();
+    suite.start_apart();
+    let mount = std::cell::RefCell::new(mount);
+    rotate_everything(&suite, |values| Mount::set(&mut mount.borrow_mut(), values));
+}
+
+#[test]
+fn a_bad_value_never_serves_and_the_status_says_what_is_wrong() {
+    let suite = Suite::up();
+    let good = suite.dotenv("CHANNEL_SECRET");
+    let error =
+        |name: &str, daemon: &str| names_of(&suite.secrets(), daemon, name)["error"].clone();
+    let generation = suite.generation("routd");
+
+    for bad in ["", "short", "with space in it, and long enough"] {
+        suite.edit_dotenv(&[("CHANNEL_SECRET", bad)]);
+        eventually("routd says what is wrong", || {
+            error("CHANNEL_SECRET", "routd").is_string().then_some(())
+        });
+        assert_eq!(suite.ok(&["ask", "hello"]).trim(), reply_of("hello"));
+        let status = suite.json(&["status"]).to_string();
+        assert!(status.contains("CHANNEL_SECRET"), "degraded names it: {status}");
+        suite.edit_dotenv(&[("CHANNEL_SECRET", &good)]);
+        eventually("routd is well again", || {
+            error("CHANNEL_SECRET", "routd").is_null().then_some(())
+        });
+    }
+    // A pair that does not match: the last good one goes on.
+    let (first, second) = (Tls::new(), Tls::new());
+    suite.edit_dotenv(&[("PROXYD_TLS_CERT", &first.cert), ("PROXYD_TLS_KEY", &first.key)]);
+    eventually("TLS works", || {
+        (shown_certificate(&suite).as_ref() == Some(&first.der)).then_some(())
+    });
+    suite.edit_dotenv(&[("PROXYD_TLS_CERT", &second.cert)]);
+    eventually("proxyd says that the pair does not match", || {
+        error("PROXYD_TLS_CERT", "proxyd").is_string().then_some(())
+    });
+    assert_eq!(shown_certificate(&suite), Some(first.der));
+
+    // Too open: refused as a whole, nothing changes.
+    let path = suite.data().join(".env");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let refused = eventually("the mode is refused", || {
+        let said = error("CHANNEL_SECRET", "routd");
+        said.as_str().is_some_and(|said| said.contains("chmod")).then_some(said)
+    });
+    assert!(
+        refused.as_str().unwrap().contains("0644") || refused.as_str().unwrap().contains("644"),
+        "{refused}"
+    );
+    assert_eq!(suite.ok(&["ask", "hello"]).trim(), reply_of("hello"));
+    assert_eq!(suite.generation("routd"), generation, "a bad value was taken up");
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,16 @@
+//! A real suite of real processes in a directory of its own, on a loopback address of its own.
+
+mod mount;
+mod process;
+mod suite;
+mod web;
+
+pub use mount::Mount;
+pub use process::{eventually, is_alive};
+pub use suite::{Suite, Tls, reply_of};
+pub use web::{Chat, Event};
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up. A bound, never a measurement.
+pub const LIMIT: Duration = Duration::from_secs(90);
