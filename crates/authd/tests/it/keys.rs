@@ -56,6 +56,9 @@ async fn a_rotation_never_shows_a_verifier_a_key_it_could_not_know_nor_drops_one
     let new = authd.token("webd", SERVICE_KEY).await.token;
     assert!(both.contains(&kid_of(&new)), "and the new one had been published before");
     world.advance_minutes(9);
+    // A start sweeps before it serves, so what is there now is what the rules want.
+    authd.stop().await;
+    let authd = world.start().await;
     assert!(authd.verify(&old, "routd", Kind::Service).await.is_ok(), "until it ends by itself");
     assert_eq!(kids(&authd).await.len(), 2);
 

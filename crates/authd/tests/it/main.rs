@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, with the reason"
 )]
 
+mod access;
 mod admin;
 mod keys;
 mod leaks;
