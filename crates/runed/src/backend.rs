@@ -10,6 +10,7 @@ pub use none::NoBackend;
 
 use crate::run::{Ended, RunId, RunSpec};
 use async_trait::async_trait;
+use proto::Timestamp;
 use std::collections::BTreeSet;
 use std::error::Error;
 
@@ -41,9 +42,14 @@ pub trait Backend: Send + Sync {
     /// The kept part of what the run wrote. Empty for a run that wrote nothing or is not known.
     async fn log(&self, id: &RunId) -> Result<Log, BackendError>;
 
-    /// Ends every run of this instance that is not in `keep`, and removes what it left on the machine. Returns the ids
+    /// Ends every run of this instance that is not in `keep`, and removes what is left of those that began before
+    /// `forget_before`. What is left of a younger one stays, so that it is known not to be run again. Returns the ids
     /// of those that were still alive.
-    async fn sweep(&self, keep: &BTreeSet<RunId>) -> Result<Vec<RunId>, BackendError>;
+    async fn sweep(
+        &self,
+        keep: &BTreeSet<RunId>,
+        forget_before: Timestamp,
+    ) -> Result<Vec<RunId>, BackendError>;
 }
 
 /// What a backend isolates on this machine.
@@ -90,7 +96,7 @@ impl NotStarted {
 
     /// The whole chain of causes in one line, for the run's `detail`.
     pub fn chain(&self) -> String {
-        chain(self)
+        kit::chain(self)
     }
 }
 
@@ -113,19 +119,8 @@ impl BackendError {
 
     /// The whole chain of causes in one line.
     pub fn chain(&self) -> String {
-        chain(self)
+        kit::chain(self)
     }
-}
-
-/// Joins an error and its causes, outermost first.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// What the machine knows of a run.

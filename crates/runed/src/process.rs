@@ -22,6 +22,7 @@ use crate::run::{Ended, How, RunId, RunSpec};
 use crate::shim::Answer;
 use async_trait::async_trait;
 use containment::Containment;
+use proto::Timestamp;
 use proto::runed::Egress;
 use shims::Shims;
 use std::collections::BTreeSet;
@@ -203,7 +204,8 @@ impl Backend for ProcessBackend {
     }
 
     async fn find(&self, id: &RunId) -> Result<Found, BackendError> {
-        look(&self.dir(id)).map_err(|error| BackendError::new(format!("cannot look at {id}"), error))
+        look(&self.dir(id))
+            .map_err(|error| BackendError::new(format!("cannot look at {id}"), error))
     }
 
     async fn watch(&self, id: &RunId) -> Result<Ended, BackendError> {
@@ -254,7 +256,11 @@ impl Backend for ProcessBackend {
         }
     }
 
-    async fn sweep(&self, keep: &BTreeSet<RunId>) -> Result<Vec<RunId>, BackendError> {
+    async fn sweep(
+        &self,
+        keep: &BTreeSet<RunId>,
+        forget_before: Timestamp,
+    ) -> Result<Vec<RunId>, BackendError> {
         let place = self.runs.display();
         let failed = |error: io::Error| BackendError::new(format!("cannot sweep {place}"), error);
         let mut ended = Vec::new();
@@ -267,7 +273,11 @@ impl Backend for ProcessBackend {
                 self.cancel(&id).await?;
                 ended.push(id);
             }
-            dir.remove().map_err(failed)?;
+            // One that never began, or is not understood, is of no use to anybody.
+            let began = dir.begun().ok().flatten().map_or(0, |begun| begun.at_ms);
+            if began < forget_before.0 {
+                dir.remove().map_err(failed)?;
+            }
         }
         Ok(ended)
     }

@@ -77,7 +77,9 @@ pub struct HomeName(String);
 
 /// The text is not the name of a home.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a home is one directory name: 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`, not beginning with `.` or `-`")]
+#[error(
+    "a home is one directory name: 1 to 64 characters of a-z, 0-9, `.`, `_` and `-`, not beginning with `.` or `-`"
+)]
 pub struct NotAHome;
 
 impl HomeName {

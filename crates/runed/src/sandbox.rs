@@ -101,10 +101,7 @@ fn launch(dir: &str, inside: Option<&str>) -> ExitCode {
         Some(seen) => within(dir, seen, &mut report),
     };
     outcome.unwrap_or_else(|failure| {
-        report.say(&Word::Failed {
-            permanent: failure.permanent,
-            what: crate::backend::chain(&failure),
-        });
+        report.say(&Word::Failed { permanent: failure.permanent, what: kit::chain(&failure) });
         ExitCode::from(FAILED)
     })
 }
@@ -251,4 +248,3 @@ fn die_with_parent() -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(failed("cannot ask to die with the parent"))
 }
-

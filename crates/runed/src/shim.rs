@@ -45,10 +45,7 @@ pub fn shim_main(args: &[OsString]) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The run's directory is gone or full: there is no other place to say so.
         Err(error) => {
-            answer(&Answer::Failed {
-                permanent: false,
-                what: format!("the shim failed: {error}"),
-            });
+            answer(&Answer::Failed { permanent: false, what: format!("the shim failed: {error}") });
             ExitCode::from(74)
         }
     }
@@ -62,12 +59,8 @@ fn run(dir: &RunDir) -> io::Result<()> {
     let order = dir.order()?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     let stat = proc_fs::stat(pid).ok_or(io::ErrorKind::NotFound)?;
-    let begun = Begun {
-        pid,
-        start_ticks: stat.start_ticks,
-        boot_id: proc_fs::boot_id()?,
-        at_ms: now_ms(),
-    };
+    let begun =
+        Begun { pid, start_ticks: stat.start_ticks, boot_id: proc_fs::boot_id()?, at_ms: now_ms() };
     if !dir.begin(&begun)? {
         answer(&Answer::Taken);
         return Ok(());

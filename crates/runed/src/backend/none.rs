@@ -3,6 +3,7 @@
 use super::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal};
 use crate::run::{Ended, How, RunId, RunSpec};
 use async_trait::async_trait;
+use proto::Timestamp;
 use std::collections::BTreeSet;
 
 /// Refuses every run.
@@ -50,7 +51,7 @@ impl Backend for NoBackend {
         Ok(Log::default())
     }
 
-    async fn sweep(&self, _: &BTreeSet<RunId>) -> Result<Vec<RunId>, BackendError> {
+    async fn sweep(&self, _: &BTreeSet<RunId>, _: Timestamp) -> Result<Vec<RunId>, BackendError> {
         Ok(Vec::new())
     }
 }

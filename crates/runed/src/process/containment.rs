@@ -9,9 +9,10 @@ use crate::sandbox::probe::Reached;
 use crate::shim::Answer;
 use proto::runed::Limits;
 use proto::turn::Harness;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -44,11 +45,13 @@ impl Containment {
                 Err(Refusal(format!("no agent can be started on this machine: {why}")))
             }
             (Self::Tried { .. }, Harness::Offline) => Ok(()),
-            (Self::Tried { reached, .. }, harness) if !self.hides_the_data() => Err(Refusal(format!(
-                "the harness `{}` runs only where the sandbox hides the data directory, and on this machine {}; use `offline`, or a kernel with user namespaces and Landlock",
-                harness.name(),
-                leaks(reached).join(" and ")
-            ))),
+            (Self::Tried { reached, .. }, harness) if !self.hides_the_data() => {
+                Err(Refusal(format!(
+                    "the harness `{}` runs only where the sandbox hides the data directory, and on this machine {}; use `offline`, or a kernel with user namespaces and Landlock",
+                    harness.name(),
+                    leaks(reached).join(" and ")
+                )))
+            }
             (Self::Tried { .. }, _) => Ok(()),
         }
     }
@@ -131,7 +134,8 @@ async fn try_once(
 
 /// Not the id of any attempt: those begin with `r`.
 fn probe_id() -> RunId {
-    let text = format!("probe{}", std::process::id());
+    // Short: a socket is bound in its directory, and routd's are no longer.
+    let text = format!("p{}", std::process::id());
     text.parse().unwrap_or_else(|_| RunId::of_attempt("probe", 0))
 }
 
@@ -148,7 +152,9 @@ async fn trial(
     let bait = prepare(config, id, dir, without)
         .map_err(|error| failed("cannot prepare a trial of the sandbox", error))?;
     let answer = shims.start(&config.launcher, id, dir).await;
-    let made_of = match answer.map_err(|error| BackendError::new("the trial did not start", error))? {
+    let made_of = match answer
+        .map_err(|error| BackendError::new("the trial did not start", error))?
+    {
         Answer::Started(started) => started,
         Answer::Failed { what, .. } => return Err(BackendError { what, source: None }),
         Answer::Taken => {
@@ -170,9 +176,10 @@ async fn trial(
         let what = format!("the trial of the sandbox ended with {end:?} and said `{text}`");
         return Err(BackendError { what, source: None });
     }
-    let reached = serde_json::from_slice(&log.bytes)
+    let reached: Reached = serde_json::from_slice(&log.bytes)
         .map_err(|error| failed("the trial's word is not understood", error.into()))?;
-    Ok(Containment::Tried { reached, made_of })
+    let writes = was_changed(dir).map_err(|error| failed("cannot look at the bait", error))?;
+    Ok(Containment::Tried { reached: Reached { writes, ..reached }, made_of })
 }
 
 /// What the probe is to try. Held until it has.
@@ -181,14 +188,8 @@ struct Bait {
     _listener: TcpListener,
 }
 
-fn prepare(
-    config: &ProcessConfig,
-    id: &RunId,
-    dir: &RunDir,
-    without: Without,
-) -> io::Result<Bait> {
+fn prepare(config: &ProcessConfig, id: &RunId, dir: &RunDir, without: Without) -> io::Result<Bait> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let bait = dir.file("bait");
     let (home, turn_dir) = (dir.file("home"), dir.file("turn"));
     let text = |path: &Path| {
         path.to_str().map(str::to_owned).ok_or(io::Error::from(io::ErrorKind::InvalidFilename))
@@ -198,8 +199,13 @@ fn prepare(
         agent: AgentCommand {
             program: config.launcher.clone(),
             name: "arizuko".into(),
-            args: ["sandbox".into(), "probe".into(), text(&bait)?, listener.local_addr()?.to_string()]
-                .into(),
+            args: [
+                "sandbox".into(),
+                "probe".into(),
+                text(dir.path())?,
+                listener.local_addr()?.to_string(),
+            ]
+            .into(),
             bridges: false,
         },
         home: home.clone(),
@@ -209,11 +215,24 @@ fn prepare(
         without,
     };
     dir.prepare(&order)?;
-    for place in [&bait, &home, &turn_dir] {
+    for place in [&dir.file("hidden"), &home, &turn_dir] {
         super::homes::make_private(place)?;
     }
-    fs::write(bait.join("canary"), "nobody should read this")?;
-    Ok(Bait { _socket: UnixListener::bind(bait.join("s"))?, _listener: listener })
+    let canary = dir.file(CANARY);
+    fs::write(&canary, "nobody should read this")?;
+    fs::set_permissions(&canary, Permissions::from_mode(CANARY_MODE))?;
+    Ok(Bait { _socket: UnixListener::bind(dir.file("s"))?, _listener: listener })
+}
+
+/// The file that the probe tries to read and to change.
+const CANARY: &str = "hidden/canary";
+/// Its mode, which the probe tries to change.
+const CANARY_MODE: u32 = 0o600;
+
+/// Whether the probe wrote where it should not.
+fn was_changed(dir: &RunDir) -> io::Result<bool> {
+    let mode = fs::metadata(dir.file(CANARY))?.permissions().mode() & 0o777;
+    Ok(dir.file("written").exists() || mode != CANARY_MODE)
 }
 
 #[cfg(test)]
@@ -235,7 +254,10 @@ mod tests {
         ] {
             let containment = tried(reached);
             let refusal = containment.admits(Harness::Command).unwrap_err().to_string();
-            assert!(refusal.contains("`command`") && refusal.contains("use `offline`"), "{refusal}");
+            assert!(
+                refusal.contains("`command`") && refusal.contains("use `offline`"),
+                "{refusal}"
+            );
             assert!(containment.admits(Harness::Offline).is_ok(), "it runs nobody else's code");
             assert_eq!(containment.describe().harnesses, ["offline"], "{reached:?}");
         }

@@ -47,10 +47,8 @@ impl Homes {
     /// The home of that name, made with mode 0700 where it is not there. Returns its path.
     pub fn make(&self, name: &HomeName) -> Result<PathBuf, HomeError> {
         let path = self.path.join(name.as_str());
-        let failed = |source: rustix::io::Errno| HomeError::Io {
-            path: path.clone(),
-            source: source.into(),
-        };
+        let failed =
+            |source: rustix::io::Errno| HomeError::Io { path: path.clone(), source: source.into() };
         match mkdirat(&self.handle, name.as_str(), Mode::RWXU) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),

@@ -176,8 +176,7 @@ impl RunDir {
 
     fn write_new(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create_new(true).mode(0o600).open(self.file(name))?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(self.file(name))?;
         file.write_all(&serde_json::to_vec(value)?)?;
         file.sync_all()
     }

@@ -1,7 +1,7 @@
 //! The shims of this machine: starting one, waiting for one to be gone, ending one.
 
-use super::run_dir::{Begun, RunDir};
 use super::proc_fs;
+use super::run_dir::{Begun, RunDir};
 use crate::backend::NotStarted;
 use crate::run::RunId;
 use crate::shim::Answer;
@@ -113,7 +113,10 @@ pub(super) async fn until_gone(begun: &Begun) -> io::Result<()> {
     }
 }
 
-#[expect(deprecated, reason = "the sound constructor for any type is unsafe; an OwnedFd is sound with this one")]
+#[expect(
+    deprecated,
+    reason = "the sound constructor for any type is unsafe; an OwnedFd is sound with this one"
+)]
 fn registered(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(handle, Interest::READABLE)
 }

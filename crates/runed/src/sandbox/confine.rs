@@ -48,7 +48,9 @@ pub(super) fn share_processors(order: &Order, layers: &mut Layers) {
     let shared = sched_getaffinity(None).and_then(|all| {
         let there: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
         let mut set = CpuSet::new();
-        for cpu in there.iter().cycle().skip(first % there.len().max(1)).take(wanted.min(there.len())) {
+        for cpu in
+            there.iter().cycle().skip(first % there.len().max(1)).take(wanted.min(there.len()))
+        {
             set.set(*cpu);
         }
         sched_setaffinity(None, &set)

@@ -86,8 +86,5 @@ pub(super) fn empty_bounding_set() {
 /// Gives up every capability this process has.
 pub(super) fn drop_capabilities() -> rustix::io::Result<()> {
     let none = CapabilitySet::empty();
-    set_capabilities(
-        None,
-        CapabilitySets { effective: none, permitted: none, inheritable: none },
-    )
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// How long a listener on this machine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the probe could do. Everything here should be false.
+/// What the probe could do. Everything here should be false. `writes` is looked at from outside: in a root of its own
+/// a program may well write something under the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     /// It read a file outside of its home, or listed a directory there.
@@ -25,8 +26,8 @@ pub struct Reached {
     pub network: bool,
 }
 
-/// Runs `probe DIRECTORY TCP_ADDRESS …`: the directory holds the file `canary` and the socket `s`. What an agent is
-/// told besides is not needed.
+/// Runs `probe DIRECTORY TCP_ADDRESS …`: the directory holds the socket `s`, and in `hidden` the file `canary`. What an
+/// agent is told besides is not needed.
 pub(super) fn run(args: &[&str]) -> ExitCode {
     let [directory, address, ..] = args else { return ExitCode::from(64) };
     let reached = look(directory, address);
@@ -38,10 +39,11 @@ pub(super) fn run(args: &[&str]) -> ExitCode {
 }
 
 fn look(directory: &str, address: &str) -> Reached {
-    let canary = format!("{directory}/canary");
+    let hidden = format!("{directory}/hidden");
+    let canary = format!("{hidden}/canary");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
     Reached {
-        files: fs::read(&canary).is_ok() || fs::read_dir(directory).is_ok(),
+        files: fs::read(&canary).is_ok() || fs::read_dir(&hidden).is_ok(),
         writes: fs::write(format!("{directory}/written"), "x").is_ok()
             || fs::set_permissions(&canary, mode).is_ok(),
         sockets: UnixStream::connect(format!("{directory}/s")).is_ok(),
@@ -60,7 +62,8 @@ mod tests {
     #[test]
     fn without_a_sandbox_the_probe_reaches_everything_it_tries() {
         let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join("canary"), "x").unwrap();
+        fs::create_dir(place.path().join("hidden")).unwrap();
+        fs::write(place.path().join("hidden/canary"), "x").unwrap();
         let _socket = UnixListener::bind(place.path().join("s")).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap().to_string();

@@ -14,6 +14,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+/// Ids that the launcher needs beside the agent's.
+const LAUNCHER_PIDS: u32 = 2;
+/// The least that the kernel takes as the bound of process ids.
+const PID_MAX_LEAST: u32 = 301;
+
 /// Why the root could not be built: the step and what the system said.
 #[derive(Debug, thiserror::Error)]
 #[error("{step} {path}: {source}", path = path.display())]
@@ -49,6 +54,7 @@ pub(super) fn build(root: &Path, order: &Order, layers: &mut Layers) -> Result<(
     if let Err(error) = mount("proc", &proc, "proc", flags, None::<&CStr>) {
         layers.missing.push(format!("no /proc: {error}"));
     }
+    bound_processes(&proc, order, layers);
     bind(root, &order.turn_dir)?;
     bind(root, &order.home)?;
     let covered = paths::SYSTEM.iter().any(|system| order.agent.program.starts_with(system));
@@ -68,6 +74,15 @@ fn enter(root: &Path) -> Result<(), RootError> {
     // The old root now lies on top of the new one, under the same name.
     unmount(".", UnmountFlags::DETACH).map_err(at("leave the old root of", root))?;
     chdir("/").map_err(at("enter the root of", root))
+}
+
+/// Bounds the process ids of the namespace, and so its processes, where the kernel (6.14) counts them for each one.
+/// For a daemon that is root there is no other bound that the kernel enforces.
+fn bound_processes(proc: &Path, order: &Order, layers: &mut Layers) {
+    let most = order.limits.pids.saturating_add(LAUNCHER_PIDS).max(PID_MAX_LEAST);
+    if fs::write(proc.join("sys/kernel/pid_max"), most.to_string()).is_ok() {
+        layers.enforced.push(format!("{most} process ids"));
+    }
 }
 
 /// Makes `path` of the machine readable in the root. One that is not there is left out.

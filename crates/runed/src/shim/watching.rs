@@ -31,12 +31,12 @@ pub(super) async fn run(dir: &RunDir, order: &Order) -> io::Result<Ended> {
     let (report, output) = watch.launch(dir)?;
     let output = pump(output, Output::new(dir.path(), order.limits.output_bytes));
     let mut output = std::pin::pin!(output);
-    let mut to_the_end = std::pin::pin!(watch.to_the_end(dir, report));
+    let mut until_gone = std::pin::pin!(watch.until_gone(dir, report));
     let mut closed = false;
     let ended = loop {
         tokio::select! {
             biased;
-            ended = &mut to_the_end => break ended,
+            ended = &mut until_gone => break ended,
             // An agent may close its output and go on.
             () = &mut output, if !closed => closed = true,
         }
@@ -98,7 +98,7 @@ impl<'a> Watch<'a> {
         Ok((receiver(report)?, receiver(output)?))
     }
 
-    async fn to_the_end(&mut self, dir: &RunDir, report: Receiver) -> Ended {
+    async fn until_gone(&mut self, dir: &RunDir, report: Receiver) -> Ended {
         let launched = tokio::select! {
             biased;
             () = stopped(&mut self.stop, &mut self.interrupt) => Err(How::Stopped),
@@ -214,9 +214,9 @@ async fn read_report(report: Receiver) -> Launched {
     if let Err(error) = report.take(REPORT_MAX).read_to_string(&mut text).await {
         return Launched::failed(format!("the launcher's report broke off: {error}"));
     }
-    let words = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut words = text.lines().rev().filter_map(|line| serde_json::from_str(line).ok());
     let nothing = || Launched::failed("the launcher ended without a word; see the run's log");
-    words.last().map_or_else(nothing, |word| match word {
+    words.next().map_or_else(nothing, |word| match word {
         Word::Sandboxed { enforced, missing, processes } => {
             Launched::Running { started: Started { enforced, missing }, beside: processes }
         }

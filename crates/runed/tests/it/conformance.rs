@@ -3,6 +3,7 @@
 //! The agents are shell scripts, so that they can misbehave as no agent of ours would.
 
 use crate::waiting::{until, within};
+use proto::Timestamp;
 use proto::runed::{Egress, Limits};
 use proto::turn::Harness;
 use runed::backend::{Backend, Found};
@@ -35,7 +36,8 @@ macro_rules! conformance {
                 a_polite_agent_ends_by_itself
                 a_stubborn_agent_is_ended_until_gone
                 what_an_agent_left_behind_is_ended
-                time_is_bounded
+                time_is_bounded_with_or_without_runed
+                processes_are_bounded
                 output_is_bounded_and_what_is_lost_is_counted
                 memory_of_all_processes_together_is_bounded
                 a_run_is_found_again_after_a_restart
@@ -140,7 +142,8 @@ pub async fn a_polite_agent_ends_by_itself(place: &impl Place) {
 
 pub async fn a_stubborn_agent_is_ended_until_gone(place: &impl Place) {
     let backend = place.backend().await;
-    let (spec, home) = run(place, "stubborn", "trap '' TERM INT HUP; touch up; while :; do sleep 0.1; done");
+    let (spec, home) =
+        run(place, "stubborn", "trap '' TERM INT HUP; touch up; while :; do sleep 0.1; done");
     start(&*backend, &spec).await;
     until("the agent is up", || home.join("up").exists()).await;
     assert!(place.processes(&home) > 0, "or the next line would prove nothing");
@@ -172,18 +175,39 @@ pub async fn what_an_agent_left_behind_is_ended(place: &impl Place) {
     assert_eq!(place.processes(&home), 0, "after an agent that was ended");
 }
 
-pub async fn time_is_bounded(place: &impl Place) {
+pub async fn time_is_bounded_with_or_without_runed(place: &impl Place) {
     let backend = place.backend().await;
-    let (mut spec, home) = run(place, "endless", "trap '' TERM; while :; do sleep 0.1; done");
-    spec.limits.wall_clock_seconds = 1;
+    let script = "trap '' TERM; while :; do sleep 0.1; done";
+    let (mut watched, watched_home) = run(place, "endless", script);
+    let (mut alone, alone_home) = run(place, "alone", script);
+    for spec in [&mut watched, &mut alone] {
+        spec.limits.wall_clock_seconds = 1;
+        start(&*backend, spec).await;
+    }
+    assert_eq!(end(&*backend, &watched).await.how, How::TimedOut);
+    assert_eq!(place.processes(&watched_home), 0);
+    drop(backend);
+    until("a run that nobody watches is over", || place.processes(&alone_home) == 0).await;
+    let later = place.backend().await;
+    assert_eq!(end(&*later, &alone).await.how, How::TimedOut);
+}
+
+pub async fn processes_are_bounded(place: &impl Place) {
+    let backend = place.backend().await;
+    let script = "for i in $(seq 2000); do sleep 60 & done; wait";
+    let (mut spec, home) = run(place, "forks", script);
+    spec.limits.pids = 40;
     start(&*backend, &spec).await;
-    assert_eq!(end(&*backend, &spec).await.how, How::TimedOut);
+    let ended = end(&*backend, &spec).await;
+    // The kernel refuses one more, or the launcher ends the run.
+    assert!(!matches!(ended.how, How::TimedOut | How::Exited { code: 0 }), "{ended:?}");
     assert_eq!(place.processes(&home), 0);
 }
 
 pub async fn output_is_bounded_and_what_is_lost_is_counted(place: &impl Place) {
     let backend = place.backend().await;
-    let (mut spec, _) = run(place, "noisy", "echo first; head -c 10000000 /dev/zero | tr '\\0' x; echo last");
+    let (mut spec, _) =
+        run(place, "noisy", "echo first; head -c 10000000 /dev/zero | tr '\\0' x; echo last");
     spec.limits.output_bytes = 64 * 1024;
     start(&*backend, &spec).await;
     assert_eq!(end(&*backend, &spec).await.how, How::Exited { code: 0 });
@@ -234,7 +258,8 @@ pub async fn an_end_that_nobody_saw_is_known_after_a_restart(place: &impl Place)
 }
 
 pub async fn nothing_secret_reaches_an_agent(place: &impl Place) {
-    let (ended, log) = played(place, "bare", "env | sed 's/=.*//' | sort; cat /proc/1/environ").await;
+    let (ended, log) =
+        played(place, "bare", "env | sed 's/=.*//' | sort; cat /proc/1/environ").await;
     // PID 1 is the launcher, if it can be seen at all: nobody may look into it.
     assert_ne!(ended.how, How::Exited { code: 0 }, "{log}");
     let names: Vec<&str> = log.lines().filter(|line| !line.contains(' ')).collect();
@@ -274,7 +299,11 @@ pub async fn an_agent_sees_its_home_and_no_other_place(place: &impl Place) {
         ("store/routd.db", "rows"),
         ("homes/other/private", "theirs"),
     ] {
-        assert_eq!(fs::read_to_string(place.data().join(file)).unwrap(), text, "{file} was changed");
+        assert_eq!(
+            fs::read_to_string(place.data().join(file)).unwrap(),
+            text,
+            "{file} was changed"
+        );
     }
     for dir in ["", "store", "homes", "homes/other", "run/t"] {
         assert!(!place.data().join(dir).join("planted").exists(), "in {dir}");
@@ -305,10 +334,18 @@ pub async fn orphans_are_swept_and_known_runs_are_not(place: &impl Place) {
         until("the agent is up", || home.join("up").exists()).await;
     }
     let keep = BTreeSet::from([known.id.clone()]);
-    let swept = within("a sweep", backend.sweep(&keep)).await.unwrap();
+    let long_ago = Timestamp(1);
+    let swept = within("a sweep", backend.sweep(&keep, long_ago)).await.unwrap();
     assert_eq!(swept, std::slice::from_ref(&orphan.id));
+    start(&*backend, &orphan).await;
+    assert_eq!(place.processes(&orphan_home), 0, "what was swept is not run again");
+    let (soon, none) = (Timestamp(i64::MAX), BTreeSet::new());
+    let swept = within("a sweep", backend.sweep(&keep, soon)).await.unwrap();
+    assert_eq!(swept, [], "it was gone already");
+    assert_eq!(backend.find(&orphan.id).await.unwrap(), Found::Nothing, "and is forgotten now");
     assert_eq!(place.processes(&orphan_home), 0);
     assert_eq!(backend.find(&known.id).await.unwrap(), Found::Alive, "the other one goes on");
-    assert_eq!(within("a sweep", backend.sweep(&keep)).await.unwrap(), [], "nothing is left");
-    within("a cancel", backend.cancel(&known.id)).await.unwrap();
+    let swept = within("a sweep", backend.sweep(&none, soon)).await.unwrap();
+    assert_eq!(swept, [known.id]);
+    assert_eq!(place.processes(&known_home), 0, "a run that nobody knows is ended");
 }

@@ -1,5 +1,13 @@
 //! runed, tested through its public interface: every backend against one suite, and the daemon over HTTP.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, with the reason"
+)]
+
 mod conformance;
+mod daemon;
 mod process;
 mod waiting;

@@ -64,6 +64,13 @@ impl Machine {
         RunDir::at(self.data.join("run/r").join(id.as_str()))
     }
 
+    /// Ends a run's shim as the kernel does when memory is short.
+    pub fn kill_shim(&self, id: &str) {
+        let shim = self.dir(&id.parse().unwrap()).begun().unwrap().unwrap().pid;
+        let shim = rustix::process::Pid::from_raw(shim).unwrap();
+        rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    }
+
     /// The processes that were started with this home.
     fn pids(&self, home: &Path) -> Vec<i32> {
         let wanted = format!("HOME={}", home.display());
@@ -185,15 +192,41 @@ async fn a_shim_that_is_killed_takes_its_run_with_it() {
         let (spec, home) = machine.run("lost", script);
         backend.start(&spec).await.unwrap();
         until("the agent is up", || home.join("up").exists()).await;
-        let shim = machine.dir(&spec.id).begun().unwrap().unwrap().pid;
-        let shim = rustix::process::Pid::from_raw(shim).unwrap();
-        rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+        machine.kill_shim(spec.id.as_str());
         let ended = within("the end", backend.watch(&spec.id)).await.unwrap();
         assert_eq!(ended.how, How::Lost);
         assert_eq!(machine.processes(&home), 0, "{without:?}");
         fs::write(home.join("script"), "touch again").unwrap();
         backend.start(&spec).await.unwrap();
         assert!(!home.join("again").exists(), "what was lost is not run again");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_can_bridge_is_told_where_it_has_a_loopback_of_its_own() {
+    for (without, bridged) in
+        [(Without::default(), true), (Without { namespaces: true, ..Without::default() }, false)]
+    {
+        let machine = Machine::new(without);
+        let config = machine.config();
+        let agent = AgentCommand {
+            args: vec!["-c".into(), "echo \"$@\"; cat /proc/net/dev /proc/net/fib_trie".into()],
+            bridges: true,
+            ..config.agent.clone()
+        };
+        let backend = ProcessBackend::new(ProcessConfig { agent, ..config }).await.unwrap();
+        let (spec, _) = machine.run("bridge", "");
+        backend.start(&spec).await.unwrap();
+        within("the end", backend.watch(&spec.id)).await.unwrap();
+        let log = backend.log(&spec.id).await.unwrap().bytes;
+        let log = String::from_utf8(log).unwrap();
+        assert_eq!(log.contains("--bridge"), bridged, "{log}");
+        if bridged {
+            // Addresses appear in that file once an interface is up, and there is only one.
+            assert!(log.contains("127.0.0.1"), "{log}");
+            let interfaces = log.lines().filter(|line| line.contains(':')).count();
+            assert!(log.contains("lo:") && !log.contains("eth"), "{interfaces} in {log}");
+        }
     }
 }
 
@@ -207,7 +240,8 @@ async fn no_descriptor_variable_or_argument_is_handed_on() {
     let (spec, home) = machine.run("bare", "sleep 60");
     backend.start(&spec).await.unwrap();
     let shim = machine.dir(&spec.id).begun().unwrap().unwrap().pid;
-    let sleeping = || machine.pids(&home).into_iter().find(|pid| command_line(*pid).contains("sleep"));
+    let sleeping =
+        || machine.pids(&home).into_iter().find(|pid| command_line(*pid).contains("sleep"));
     until("the agent sleeps", || sleeping().is_some()).await;
     let agent = sleeping().unwrap();
     let open = fs::read_dir(format!("/proc/{agent}/fd")).unwrap().count();

@@ -1,0 +1,184 @@
+//! The endpoints: translation only.
+
+use crate::app::App;
+use crate::run::{self, HomeName, RunId, RunSpec};
+use crate::store::{NewRun, Row};
+use axum::http::StatusCode;
+use kit::{Api, Caller, Failure};
+use proto::routd::{AuditPage, AuditQuery, AuditRow};
+use proto::runed::{
+    AUDIT, END_RUN, EndRun, GET_RUN, GetRun, LIST_RUNS, ListRuns, RUN_LOG, Run, RunLog, RunState,
+    RunedStatus, Runs, START_RUN, STATUS, StartRun, TurnEndpoint,
+};
+use proto::{Nothing, Opaque, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that a caller is kept waiting for news.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a caller who ends a run is kept waiting until it is gone. A repeat waits again.
+const END_WAIT: Duration = Duration::from_secs(25);
+
+/// Mounts every endpoint of runed.
+pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
+    api.mount_status(START_RUN, StatusCode::ACCEPTED, app.clone(), start)
+        .mount(GET_RUN, app.clone(), get)
+        .mount(LIST_RUNS, app.clone(), list)
+        .mount(END_RUN, app.clone(), end)
+        .mount(RUN_LOG, app.clone(), log)
+        .mount(STATUS, app.clone(), status)
+        .mount(AUDIT, app.clone(), audit);
+}
+
+type Answer<T> = Result<T, Failure>;
+
+async fn start(app: Arc<App>, caller: Caller, asked: StartRun) -> Answer<Run> {
+    let home: HomeName = asked
+        .home
+        .as_str()
+        .parse()
+        .map_err(|error: run::NotAHome| Failure::bad_request(error.to_string()))?;
+    if let Some(bound) = run::missing_bound(&asked.limits) {
+        return Err(Failure::bad_request(format!(
+            "the limit `{bound}` is 0; every run has all limits"
+        )));
+    }
+    if asked.attempt == 0 {
+        return Err(Failure::bad_request("attempts are counted from 1"));
+    }
+    let TurnEndpoint::UnixSocket { directory } = asked.endpoint;
+    let spec = RunSpec {
+        id: RunId::of_attempt(asked.turn_id.as_str(), asked.attempt),
+        home,
+        image: asked.image.or_else(|| app.values.image.clone()),
+        limits: run::bounded(asked.limits, app.values.run_timeout_seconds),
+        egress: asked.egress,
+        turn_dir: directory.into(),
+        harness: asked.harness,
+    };
+    let refusal = app.backend.validate(&spec).err().map(|refusal| refusal.0);
+    let wanted = NewRun {
+        spec,
+        turn_id: asked.turn_id,
+        attempt: asked.attempt,
+        folder: asked.folder,
+        refusal,
+        actor: caller.subject().to_string(),
+    };
+    let (folder, home) = (wanted.folder.clone(), wanted.spec.home.clone());
+    let row = app.store.add(wanted, app.clock.now()).await.map_err(broken)?;
+    if row.folder != folder || row.spec.home != home {
+        return Err(Failure::conflict(format!(
+            "attempt {} of turn {} is a run of folder {} already; an attempt has one folder and one home",
+            row.attempt, row.turn_id, row.folder
+        )));
+    }
+    shown(&row)
+}
+
+async fn get(app: Arc<App>, _: Caller, asked: GetRun) -> Answer<Run> {
+    let wait = Duration::from_secs(u64::from(asked.wait_seconds)).min(WAIT_MAX);
+    let no_news = asked.unless_state;
+    let is_news = |row: &Row| no_news != Some(RunState::from(row.state));
+    awaited(&app, &asked.id, wait, is_news).await
+}
+
+async fn list(app: Arc<App>, _: Caller, asked: ListRuns) -> Answer<Runs> {
+    let (rows, next) = app.store.list(asked).await.map_err(broken)?;
+    let runs = rows.iter().map(shown).collect::<Answer<Vec<Run>>>()?;
+    Ok(Runs { runs, next })
+}
+
+async fn end(app: Arc<App>, caller: Caller, asked: EndRun) -> Answer<Run> {
+    let id = known(&asked.id)?;
+    let actor = caller.subject().to_string();
+    let row = app.store.ask_end(&id, actor, app.clock.now()).await.map_err(broken)?;
+    if row.is_none() {
+        return Err(no_run(&asked.id));
+    }
+    app.wish_end(&id);
+    awaited(&app, &asked.id, END_WAIT, |row| RunState::from(row.state) == RunState::Ended).await
+}
+
+async fn log(app: Arc<App>, _: Caller, asked: EndRun) -> Answer<RunLog> {
+    let id = known(&asked.id)?;
+    if app.store.get(&id).await.map_err(broken)?.is_none() {
+        return Err(no_run(&asked.id));
+    }
+    let log = app.backend.log(&id).await.map_err(|error| Failure::internal(&error))?;
+    Ok(RunLog {
+        text: String::from_utf8_lossy(&log.bytes).into_owned(),
+        dropped_bytes: log.dropped,
+    })
+}
+
+async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Answer<RunedStatus> {
+    let counts = app.store.counts().await.map_err(broken)?;
+    Ok(RunedStatus {
+        backend: app.backend.name().to_owned(),
+        pending: counts.pending.unsigned_abs(),
+        running: counts.running.unsigned_abs(),
+        capacity: app.values.capacity,
+    })
+}
+
+async fn audit(app: Arc<App>, _: Caller, asked: AuditQuery) -> Answer<AuditPage> {
+    let (rows, next) = app.store.audit(asked.before, asked.limit).await.map_err(broken)?;
+    let rows = rows.into_iter().map(|row| AuditRow {
+        id: row.id,
+        at: Timestamp(row.at_ms),
+        actor: row.actor,
+        action: row.action,
+        target: row.target,
+        detail: row.detail,
+        hash: row.hash,
+    });
+    Ok(AuditPage { rows: rows.collect(), next })
+}
+
+/// The run once it `is_news`, or as it stands when the wait is over or runed stops.
+async fn awaited(
+    app: &App,
+    asked: &Opaque,
+    wait: Duration,
+    is_news: impl Fn(&Row) -> bool,
+) -> Answer<Run> {
+    let id = known(asked)?;
+    let mut changes = app.store.changes();
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        // Marked before the look, so that a change between the two is not missed.
+        changes.mark_unchanged();
+        let row = app.store.get(&id).await.map_err(broken)?.ok_or_else(|| no_run(asked))?;
+        if is_news(&row) {
+            return shown(&row);
+        }
+        let changed = tokio::select! {
+            changed = changes.changed() => changed.is_ok(),
+            () = tokio::time::sleep_until(until) => false,
+            () = app.stop.cancelled() => false,
+        };
+        if !changed {
+            return shown(&row);
+        }
+    }
+}
+
+fn known(id: &Opaque) -> Answer<RunId> {
+    id.as_str().parse().map_err(|_| no_run(id))
+}
+
+fn no_run(id: &Opaque) -> Failure {
+    Failure::not_found(format!("there is no run {id}"))
+}
+
+fn shown(row: &Row) -> Answer<Run> {
+    row.shown().map_err(|error| Failure::internal(&error))
+}
+
+fn broken(error: db::Error) -> Failure {
+    if error.is_retryable() {
+        return Failure::unavailable(error.to_string()).retry_after(Duration::from_secs(1));
+    }
+    Failure::internal(&error)
+}

@@ -1,0 +1,42 @@
+//! Ends what nobody asked for, and forgets what is old.
+
+use crate::app::App;
+use proto::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often. Orphans appear when a database is restored or lost, which is rare.
+const EVERY: Duration = Duration::from_secs(3600);
+/// How long an ended run and its log are kept, in milliseconds: a week.
+const KEEP_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// Sweeps now, and then every hour, until the stop.
+pub(crate) async fn run(app: Arc<App>) {
+    loop {
+        sweep(&app).await;
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+async fn sweep(app: &App) {
+    let before: Timestamp = app.clock.now().plus(-KEEP_MS);
+    let trouble = match app.store.forget(before).await {
+        Ok(known) => match app.backend.sweep(&known, before).await {
+            Ok(ended) => {
+                for id in ended {
+                    tracing::warn!(run = %id, "a run that the database does not know was ended");
+                }
+                None
+            }
+            Err(error) => Some(kit::chain(&error)),
+        },
+        Err(error) => Some(kit::chain(&error)),
+    };
+    if let Some(trouble) = &trouble {
+        tracing::error!(error = trouble, "cannot sweep");
+    }
+    app.health.degraded("sweep", trouble);
+}
