@@ -1,59 +1,28 @@
 //! The access log: one line a request, and nothing in it that opens a door.
 
-use crate::rig::{COOKIE, Edge, client, until};
+use crate::{
+    capture::Lines,
+    rig::{COOKIE, Edge, client, until},
+};
+use reqwest::Method;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
-use tracing_subscriber::fmt::MakeWriter;
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+const FILTER: &str = "proxyd=trace,proxyd.access=trace,kit=trace";
 
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn access(&self) -> Vec<Value> {
-        let text = self.text();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines
-            .filter(|line| line["target"] == "proxyd.access")
-            .map(|line| line["fields"].clone())
-            .collect()
-    }
+fn access(lines: &Lines) -> Vec<Value> {
+    let text = lines.text();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let access = lines.filter(|line| line["target"] == "proxyd.access");
+    access.map(|line| line["fields"].clone()).collect()
 }
 
 const TOKEN: &str = "Zx81Ab-cdefghij_klmnopqrstuvwxyz0123456789A";
 
 #[tokio::test]
 async fn a_request_leaves_one_line_without_its_token_cookie_or_query() {
-    let lines = Lines::default();
-    let filter = tracing_subscriber::EnvFilter::new("proxyd=trace,proxyd.access=trace,kit=trace");
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .with_writer(lines.clone())
-        .finish();
-    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    let lines = Lines::capture(FILTER);
     let mut edge = Edge::start().await;
-    let ask = async |method: reqwest::Method, path: String| {
+    let ask = async |method: Method, path: String| {
         let request = client()
             .request(method, edge.at(&path))
             .header("cookie", format!("arizuko_session={COOKIE}"))
@@ -61,17 +30,16 @@ async fn a_request_leaves_one_line_without_its_token_cookie_or_query() {
             .send();
         request.await.unwrap().bytes().await.unwrap()
     };
-    use reqwest::Method;
     ask(Method::GET, format!("/chat/{TOKEN}/?topic=secret-plans")).await;
     ask(Method::POST, format!("/hook/{TOKEN}?token={TOKEN}")).await;
     ask(Method::GET, format!("/chats/{TOKEN}/")).await;
     ask(Method::GET, format!("/auth/login/{TOKEN}")).await;
     ask(Method::GET, format!("/chat/{TOKEN}%2f")).await;
-    until(async || lines.access().len() == 5).await;
+    until(async || access(&lines).len() == 5).await;
     edge.webd.take();
-    crate::rig::until(async || edge.get(&format!("/hook/{TOKEN}")).await.status() == 503).await;
+    until(async || edge.get(&format!("/hook/{TOKEN}")).await.status() == 503).await;
 
-    let access = lines.access();
+    let access = access(&lines);
     let shown: Vec<(&str, &str, u64)> = access
         .iter()
         .take(5)
@@ -102,14 +70,12 @@ async fn a_request_leaves_one_line_without_its_token_cookie_or_query() {
 
 #[tokio::test]
 async fn a_client_that_leaves_has_a_line_too() {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(lines.clone()).finish();
-    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    let lines = Lines::capture(FILTER);
     let edge = Edge::start().await;
     let request = tokio::spawn(client().get(edge.at("/chat/token/hang")).send());
     until(async || edge.daemons.count() == 1).await;
     request.abort();
-    until(async || lines.access().len() == 1).await;
-    let line = &lines.access()[0];
+    until(async || access(&lines).len() == 1).await;
+    let line = &access(&lines)[0];
     assert_eq!((line["status"].as_u64(), line["end"].as_str()), (Some(499), Some("left")));
 }

@@ -204,7 +204,12 @@ async fn hang(State(daemons): State<Daemons>) -> Response {
     Json(Value::Null).into_response()
 }
 
-async fn broken() -> Response {
-    let parts = [Ok(Bytes::from_static(b"begun")), Err(std::io::Error::other("broken"))];
-    Body::from_stream(futures::stream::iter(parts)).into_response()
+/// Breaks off in the middle, when it is told to.
+async fn broken(State(daemons): State<Daemons>) -> Response {
+    let begun = futures::stream::iter([Ok(Bytes::from_static(b"begun"))]);
+    let broken = futures::stream::once(async move {
+        daemons.go.notified().await;
+        Err(std::io::Error::other("broken"))
+    });
+    Body::from_stream(begun.chain(broken)).into_response()
 }

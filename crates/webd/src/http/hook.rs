@@ -19,6 +19,7 @@ use proto::{
     routd::{Link, LinkKind, MessageState, NewMessage, OutcomeQuery},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Longest wait for an answer, in seconds: shorter than what proxies allow.
 const WAIT_MAX: u32 = 25;
@@ -135,13 +136,23 @@ fn message(link: &Link, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, 
 /// The delivery's own id, so that a repeat is the same message; a random one where it has none.
 fn delivery_id(headers: &HeaderMap) -> Result<Opaque, Failure> {
     let shown = DELIVERY_IDS.iter().find_map(|name| Some((name, headers.get(*name)?)));
-    let Some((name, value)) = shown else {
-        let id = format!("hook.{}", visitor::random_id());
-        return id.parse().map_err(|error| Failure::internal(&error));
+    let id = match shown {
+        None => visitor::random_id(),
+        Some((name, value)) => {
+            let id = value.to_str().ok().filter(|id| !id.is_empty() && id.len() <= 200);
+            let id = id.ok_or_else(|| {
+                Failure::bad_request(format!("{name} has 1 to 200 printable characters"))
+            })?;
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
+            // The id is a part of the path of its outcome, and a path must be readable in one way.
+            if id.bytes().all(plain) {
+                id.to_owned()
+            } else {
+                let mut digest = hex::encode(Sha256::digest(id));
+                digest.truncate(32);
+                digest
+            }
+        }
     };
-    let id = value.to_str().ok().filter(|id| !id.is_empty() && id.len() <= 200);
-    let id = id.and_then(|id| format!("hook.{id}").parse().ok());
-    id.ok_or_else(|| {
-        Failure::bad_request(format!("{name} has 1 to 200 printable characters and no spaces"))
-    })
+    format!("hook.{id}").parse().map_err(|error| Failure::internal(&error))
 }

@@ -37,7 +37,9 @@ async fn a_program_sends_a_message_and_fetches_the_answer() {
 async fn a_delivery_that_is_repeated_is_one_message() {
     let webd = Webd::start().await;
     let url = webd.url(&format!("/hook/{HOOK}"));
-    for (header, value) in [("idempotency-key", "a-1"), ("x-github-delivery", "b-2")] {
+    for (header, value) in
+        [("idempotency-key", "a-1"), ("x-github-delivery", "b-2"), ("webhook-id", "run/7 #2")]
+    {
         let mut ids = Vec::new();
         for expected in [false, true] {
             let sent = client().post(&url).header(header, value).body("x").send().await.unwrap();
@@ -47,11 +49,18 @@ async fn a_delivery_that_is_repeated_is_one_message() {
             ids.push(answer["id"].clone());
         }
         assert_eq!(ids[0], ids[1]);
+        let id = ids[0].as_str().unwrap();
+        assert!(!id.contains(['/', '#', ' ', '%']), "{id} must fit into the path of its outcome");
+        let outcome = client().get(format!("{url}/{id}")).send().await.unwrap();
+        assert_eq!(outcome.status(), 200);
     }
-    assert_eq!(webd.routd.state().messages.len(), 2, "one message for each delivery");
-    let bad = client().post(&url).header("idempotency-key", "a b").body("x").send().await.unwrap();
-    assert_eq!(bad.status(), 400);
-    assert_eq!(webd.routd.state().messages.len(), 2);
+    assert_eq!(webd.routd.state().messages.len(), 3, "one message for each delivery");
+    let long = "a".repeat(201);
+    for bad in ["", &long] {
+        let sent = client().post(&url).header("idempotency-key", bad).body("x").send();
+        assert_eq!(sent.await.unwrap().status(), 400);
+    }
+    assert_eq!(webd.routd.state().messages.len(), 3);
 }
 
 #[tokio::test]

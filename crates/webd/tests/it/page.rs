@@ -1,11 +1,10 @@
 //! The page itself: what it shows, what protects it, and what it never says.
 
 use crate::{
+    capture::Lines,
     fake_routd::{CHAT, FIRST, HOOK},
     rig::{Webd, client},
 };
-use std::sync::{Arc, Mutex};
-use tracing_subscriber::fmt::MakeWriter;
 
 async fn get(webd: &Webd, path: &str) -> reqwest::Response {
     client().get(webd.url(path)).header("accept", "text/html").send().await.unwrap()
@@ -103,34 +102,10 @@ async fn while_routd_is_away_the_page_says_so_and_when_to_come_back() {
     );
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn no_log_line_has_a_token_a_cookie_or_a_secret() {
-    let lines = Lines::default();
-    // Everything of ours, at the most talkative; the test's own client would log its addresses.
-    let filter = tracing_subscriber::EnvFilter::new("webd=trace,kit=trace,secrets=trace");
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines.clone()).finish();
-    let _until_the_end = tracing::subscriber::set_default(subscriber);
+    // Everything of ours, at its most talkative; the test's own client would log its addresses.
+    let lines = Lines::capture("webd=trace,kit=trace,secrets=trace");
     let mut webd = Webd::start().await;
     webd.routd.state().secrets.clear();
     let hook = webd.url(&format!("/hook/{HOOK}"));
@@ -138,7 +113,7 @@ async fn no_log_line_has_a_token_a_cookie_or_a_secret() {
     webd.wire.cut().await;
     let page = get(&webd, &format!("/chat/{CHAT}/")).await;
     assert_eq!(page.status(), 503);
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = lines.text();
     assert!(log.contains("routd is away"), "the log was captured: {log}");
     for secret in [HOOK, CHAT, FIRST] {
         assert!(!log.contains(secret), "{secret} in {log}");
