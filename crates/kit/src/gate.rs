@@ -228,8 +228,13 @@ impl Gate {
                 Some(known)
             }
             Err(error) => {
-                tracing::warn!(error, "the keys that verify tokens could not be fetched");
-                self.0.known.load_full()
+                let known = self.0.known.load_full();
+                // Before the first keys, /ready says that they are waited for.
+                match &known {
+                    Some(_) => tracing::warn!(error, "the keys that verify tokens are old"),
+                    None => tracing::debug!(error, "no keys that verify tokens yet"),
+                }
+                known
             }
         }
     }

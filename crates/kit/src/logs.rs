@@ -53,7 +53,10 @@ pub fn begin_agent() -> Result<(), SettingError> {
 /// # Errors
 /// A setting does not parse.
 pub fn begin(settings: &Settings) -> Result<(), SettingError> {
-    let filter = EnvFilter::new(settings.get(&LOG_LEVEL)?);
+    let wanted = settings.get(&LOG_LEVEL)?;
+    // The MCP library tells of every call at `info`; whoever wants that asks for it by name.
+    let quiet = if wanted.contains("rmcp") { "" } else { ",rmcp=warn" };
+    let filter = EnvFilter::new(format!("{wanted}{quiet}"));
     let terminal = std::io::stderr().is_terminal();
     let json = match settings.get(&LOG_FORMAT)? {
         Format::Auto => !terminal,

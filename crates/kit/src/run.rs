@@ -118,7 +118,7 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let stop = stop.child_token();
     let context = process.context(program.daemon, bound, stop.clone())?;
-    let span = tracing::info_span!("daemon", name = program.daemon.name());
+    let span = tracing::info_span!("daemon", daemon = program.daemon.name());
     let outcome = live(program, context.clone(), listener, ready).instrument(span.clone()).await;
     stop.cancel();
     let busy = context.tasks.ended(GRACE).instrument(span.clone()).await;

@@ -74,15 +74,20 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let key = keyring::watch(&context).await?;
     let db = store::open(&context.database()).await?;
     let link_key = keyring::open(&db, &key, context.clock.now()).await?;
-    let begun = db.write("start", |tx| {
+    let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());
+    let begun = db.try_write("start", move |tx| {
         let doubtful = store::outbox::doubt_unfinished(tx)?;
         if doubtful > 0 {
             tracing::warn!(doubtful, "messages may or may not have been sent");
         }
-        Ok((store::count_up(tx, "epoch")?, store::turns::with_endpoint(tx)?))
+        let epoch = store::count_up(tx, "epoch")?;
+        if let Some(folder) = first_folder.filter(|_| epoch == 1) {
+            store::groups::add(tx, &folder, None, &[], now)?;
+        }
+        Ok::<_, fault::Fault>((epoch, store::turns::with_endpoint(tx)?))
     });
-    let (epoch, in_progress) = begun.await.map_err(|error| {
-        StartError::Other("routd cannot write its database".into(), Some(error.into()))
+    let (epoch, in_progress) = begun.await.map_err(|fault| {
+        StartError::Other("routd cannot write its database".into(), Some(fault.into()))
     })?;
     let figures = figures::Figures::new(&context.metrics);
     let app = Arc::new(App {

@@ -1,7 +1,7 @@
 //! What an operator may set of routd.
 
 use kit::{AnySetting, Setting, SettingError, Settings, parse};
-use proto::turn::Harness;
+use proto::{Folder, turn::Harness};
 use std::time::Duration;
 
 /// How long a run may take.
@@ -29,6 +29,18 @@ pub const DEFAULT_HARNESS: Setting<Harness> = Setting {
     about: "What runs the turns of a folder that names no harness of its own.",
     expects: "offline or command",
     parse: parse::number,
+};
+
+/// The folder that a new instance begins with.
+pub const DEFAULT_FOLDER: Setting<Option<Folder>> = Setting {
+    name: "DEFAULT_FOLDER",
+    default: "main",
+    about: "The folder that a new instance begins with; `-` for none. Read at the first start only.",
+    expects: "a folder such as main, or -",
+    parse: |text| match text {
+        "-" => Some(None),
+        text => text.parse().ok().map(Some),
+    },
 };
 
 /// The image of agent containers.
@@ -63,6 +75,7 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &RUN_TIMEOUT,
     &ENGAGEMENT_TTL,
     &DEFAULT_HARNESS,
+    &DEFAULT_FOLDER,
     &CONTAINER_IMAGE,
     &ASSISTANT_NAME,
     &TURNS_ACTIVE_MAX,
@@ -74,6 +87,7 @@ pub(crate) struct Values {
     pub(crate) run_timeout: Duration,
     pub(crate) engagement_ms: i64,
     pub(crate) default_harness: Harness,
+    pub(crate) default_folder: Option<Folder>,
     pub(crate) image: Option<String>,
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
@@ -86,6 +100,7 @@ impl Values {
             run_timeout: settings.get(&RUN_TIMEOUT)?,
             engagement_ms: i64::try_from(engagement).unwrap_or(i64::MAX),
             default_harness: settings.get(&DEFAULT_HARNESS)?,
+            default_folder: settings.get(&DEFAULT_FOLDER)?,
             image: settings.get(&CONTAINER_IMAGE)?,
             assistant: settings.get(&ASSISTANT_NAME)?,
             active_max: settings.get(&TURNS_ACTIVE_MAX)?,
