@@ -124,7 +124,8 @@ impl SecretSource for Env {
     }
 
     fn is_static(&self) -> bool {
-        !self.variables.keys().any(|variable| variable.ends_with("_FILE"))
+        // What counts is what was asked for: an environment is full of other `_FILE` variables.
+        self.seen().identity.is_empty()
     }
 
     fn is_static_for(&self, name: &Name) -> bool {

@@ -69,8 +69,8 @@ impl SecretSource for PathValues {
     }
 
     fn is_static(&self) -> bool {
-        // Its own variables may be; the files they name are not.
-        false
+        // Its own variables may be; files that they name are not.
+        self.source.is_static() && self.files.paths().is_empty()
     }
 
     fn is_static_for(&self, name: &Name) -> bool {

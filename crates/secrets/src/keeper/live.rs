@@ -165,7 +165,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         let gathered = state::gather(self.core.needs, &state.held, &state.released, reading);
         self.note_trouble(state, gathered.trouble, look, effects);
         let Some(mut held) = gathered.held else { return };
-        state::keep_dates(&state.held, &mut held);
+        state::carry_over(&state.held, &mut held);
         let set = reading::currents(&held);
         let Some(slot) = self.slot.get() else { return };
         if reading::same(&slot.published.load().current.set, &set) {
@@ -240,7 +240,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// Accepts what the source calls the previous value, for one overlap.
     pub(super) fn admit_previous(&self, state: &mut State, look: &Look<'_>) {
         let Some(slot) = self.slot.get() else { return };
-        state.date_previous(|changed_at| look.overlap_ends(changed_at));
+        state.date_previous(look.now, |changed_at| look.overlap_ends(changed_at));
         let published = slot.published.load_full();
         let mut earlier = published.earlier.clone();
         for (set, until) in state.previous_views(&published.current.set, look.now) {

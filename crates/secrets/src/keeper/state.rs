@@ -117,8 +117,15 @@ impl State {
     }
 
     /// Gives each previous value that the source shows its end, once: one that is seen again, or
-    /// was forgotten, gets no more time.
-    pub(crate) fn date_previous(&mut self, ends: impl Fn(Option<SystemTime>) -> Instant) {
+    /// was forgotten, gets no more time. One that has ended and is shown no more is wiped.
+    pub(crate) fn date_previous(
+        &mut self,
+        now: Instant,
+        ends: impl Fn(Option<SystemTime>) -> Instant,
+    ) {
+        let held = &self.held;
+        let shown = |name: &Name| held.get(name).is_some_and(|held| held.previous.is_some());
+        self.previous.retain(|name, dated| dated.until > now || shown(name));
         for (name, held) in &self.held {
             let Some(previous) = &held.previous else { continue };
             let known = self.previous.get(name);
@@ -260,14 +267,16 @@ pub(crate) fn gather(
     Gathered { held: whole.then_some(next), trouble }
 }
 
-/// Lets a value that is the same as before keep its date: where many values share a file, the
-/// source dates all of them anew whenever one changes.
-pub(crate) fn keep_dates(last: &BTreeMap<Name, Arc<Held>>, next: &mut BTreeMap<Name, Arc<Held>>) {
+/// Lets a value that is the same as before stay where it is in memory, so that there is one copy of
+/// it, and keep its date: where many values share a file, the source dates all of them anew whenever
+/// one changes.
+pub(crate) fn carry_over(last: &BTreeMap<Name, Arc<Held>>, next: &mut BTreeMap<Name, Arc<Held>>) {
     for (name, held) in next {
         let Some(last) = last.get(name) else { continue };
-        if last.current.same_as(&held.current) && last.changed_at < held.changed_at {
-            let changed_at = last.changed_at;
-            *held = Arc::new(Held { changed_at, ..(**held).clone() });
+        if last.current.same_as(&held.current) {
+            let current = last.current.clone();
+            let changed_at = last.changed_at.min(held.changed_at);
+            *held = Arc::new(Held { current, changed_at, ..(**held).clone() });
         }
     }
 }

@@ -8,7 +8,13 @@ use secrets::{
     Outcome,
     testing::{ScriptedSource, policy},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
@@ -83,6 +89,40 @@ async fn what_belongs_together_is_never_seen_in_halves() {
         assert!(value == "ada:pw-1" || user[1..] == password[1..], "torn: {value}");
     }
     assert_eq!(seen.len(), 199);
+}
+
+/// As above, with readers on other threads while it changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_belongs_together_is_never_seen_in_halves_by_other_threads() {
+    let (source, _secrets, mut watched) = with_pair().await;
+    let over = Arc::new(AtomicBool::new(false));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (watched, over) = (watched.clone(), over.clone());
+        readers.spawn_blocking(move || {
+            let (mut last, mut reads) = (0, 0_u64);
+            while !over.load(Ordering::Relaxed) {
+                let (generation, current) = watched.versioned();
+                assert!(generation >= last, "never back in time");
+                last = generation;
+                for value in watched.accepted().chain([current]) {
+                    let (user, password) = value.split_once(':').unwrap();
+                    assert!(*value == "ada:pw-1" || user[1..] == password[1..], "torn: {value}");
+                    reads += 1;
+                }
+            }
+            reads
+        });
+    }
+    for round in 2..40_u64 {
+        source.set([("USER", &format!("u{round}")), ("PASSWORD", &format!("p{round}"))]);
+        let reached = tokio::time::timeout(10 * SECOND, watched.reached(round)).await;
+        reached.unwrap_or_else(|_| panic!("generation {round} is not reached"));
+    }
+    over.store(true, Ordering::Relaxed);
+    while let Some(reads) = readers.join_next().await {
+        assert!(reads.unwrap() > 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

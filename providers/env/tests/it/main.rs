@@ -56,7 +56,14 @@ async fn it_conforms() {
 
 #[tokio::test]
 async fn a_variable_is_static_and_a_file_is_not() {
-    let env = env([("CHANNEL_SECRET", "a"), ("SLACK_BOT_TOKEN_FILE", "/nowhere")]);
+    let env = env([
+        ("CHANNEL_SECRET", "a"),
+        ("SLACK_BOT_TOKEN_FILE", "/nowhere"),
+        ("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
+    ]);
+    one(&env, &KEY).await;
+    assert!(env.is_static(), "no file was asked for");
+    one(&env, &OTHER).await;
     assert!(!env.is_static());
     assert!(env.is_static_for(&KEY) && !env.is_static_for(&OTHER));
     let Answer::Found(versions) = one(&env, &KEY).await else { panic!("it is set") };
