@@ -125,7 +125,8 @@ impl Secrets {
                 continue;
             }
             let state = lock(&core.state);
-            for need in core.needs.iter().filter(|need| need.required || core.needs.len() == 1) {
+            let any_required = core.needs.iter().any(|need| need.required);
+            for need in core.needs.iter().filter(|need| need.required || !any_required) {
                 let why = self.search_error(&state, need, 0);
                 let why = why.unwrap_or_else(|| "its source is being asked".to_owned());
                 lines.push(format!("{}: {why}", need.name));
@@ -168,16 +169,21 @@ impl Secrets {
                     names.join(", ")
                 ));
             }
-            lines.extend(site.and_then(|site| self.stale(site, now)));
+            lines.extend(site.and_then(|site| self.trouble_of(site, now)));
         }
         lines.sort();
         lines.dedup();
         lines
     }
 
-    fn stale(&self, site: &Site, now: Instant) -> Option<String> {
+    /// What is wrong with a source as a whole: at once where it said no, and where it is silent
+    /// once that has lasted.
+    fn trouble_of(&self, site: &Site, now: Instant) -> Option<String> {
         let state = lock(&site.state).clone();
         let error = state.error?;
+        if state.said_no {
+            return Some(format!("{error}; the last good values stay in use"));
+        }
         let since = state.last_ok.map(|(at, _)| at).or(state.first_asked)?;
         let silent = now - since;
         (silent > self.keeper.policy.max_staleness).then(|| {

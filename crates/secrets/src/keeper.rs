@@ -294,6 +294,10 @@ impl Inner {
                 state.failures = state.failures.saturating_add(1);
             }
         }
+        state.said_no = match error {
+            Some(SourceError::Denied { .. } | SourceError::Refused { .. }) => true,
+            Some(SourceError::Unreachable { .. }) | None => false,
+        };
         state.error = said;
         state.failures
     }

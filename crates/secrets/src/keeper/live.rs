@@ -207,6 +207,9 @@ impl<T: Send + Sync + 'static> Live<T> {
         state.rejection = None;
         for name in &changed {
             state.unforget(name, current.set.get(name));
+            if current.set.contains_key(name) {
+                state.released.remove(name);
+            }
             state.since.insert(name.clone(), look.wall);
         }
         let generation = match (self.slot.get(), before) {

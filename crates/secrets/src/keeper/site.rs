@@ -44,6 +44,8 @@ pub(crate) struct SiteState {
     /// Since when there has been no good answer; what staleness is measured from at first.
     pub(crate) first_asked: Option<Instant>,
     pub(crate) error: Option<String>,
+    /// The error is an answer, so that an operator must act, and waiting will not help.
+    pub(crate) said_no: bool,
     pub(crate) failures: u32,
 }
 

@@ -190,7 +190,11 @@ async fn what_needs_nothing_waits_for_a_source_that_may_have_it() {
     source.set_silently([("KEY", "k-1")]);
     source.fail();
     let secrets = keeping(&[&source]);
-    assert!(timeout(MINUTE, secrets.watch(&ANY)).await.is_err(), "it may well be there");
+    {
+        let mut waits = std::pin::pin!(secrets.watch(&ANY));
+        assert!(timeout(MINUTE, &mut waits).await.is_err(), "it may well be there");
+        assert_eq!(secrets.waiting().len(), 2, "{:?}", secrets.waiting());
+    }
     source.repair();
     assert_eq!(*secrets.watch(&ANY).await.unwrap().current(), "k-1/-");
 }

@@ -207,6 +207,30 @@ async fn an_optional_name_of_a_bundle_comes_and_stays_until_it_is_forgotten() {
     reach(&mut watched, 4).await;
     assert_eq!(*watched.current(), "k-2/-");
     assert!(secrets.degraded().is_empty(), "{:?}", secrets.degraded());
+
+    source.set([("EXTRA", "e-2")]);
+    reach(&mut watched, 5).await;
+    source.remove("EXTRA");
+    secrets.refresh().await;
+    assert_eq!(*watched.current(), "k-2/e-2", "what came back is kept again when it vanishes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_bundle_that_vanished_is_absent_once_it_is_forgotten_and_may_move() {
+    let (file, dotenv) = (ScriptedSource::new("file"), ScriptedSource::new("dotenv"));
+    file.set_silently([("KEY", "k-1")]);
+    let secrets = keeping(&[&file, &dotenv]);
+    let mut watched = secrets.watch_optional(&ONE).await.unwrap();
+    file.remove("KEY");
+    secrets.refresh().await;
+    assert_eq!(watched.current().as_deref(), Some("k-1"), "it stays");
+    secrets.forget(&KEY).await;
+    reach(&mut watched, 2).await;
+    assert_eq!(*watched.current(), None);
+    assert_eq!(watched.accepted().count(), 1, "nothing of it is accepted any more");
+    dotenv.set([("KEY", "k-2")]);
+    reach(&mut watched, 3).await;
+    assert_eq!(watched.current().as_deref(), Some("k-2"), "it is a new one, from anywhere");
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,6 +160,8 @@ async fn a_file_that_becomes_too_open_changes_nothing_but_the_status() {
     secrets.refresh().await;
     assert_eq!(watched.current().0, "u1");
     assert!(secrets.status()[0].error.as_deref().unwrap().contains("chmod 600"));
+    let degraded = secrets.degraded();
+    assert!(degraded.len() == 1 && degraded[0].contains("chmod 600"), "{degraded:?}");
 }
 
 #[tokio::test]
