@@ -163,7 +163,7 @@ fn message(said: &Said, me: &str) -> Markup {
                 time datetime=(said.at.to_string()) { (clock(said.at)) }
             }
             @match &said.author {
-                Author::Agent(_) => div .rich { (rich(&markdown::parse(&said.content))) },
+                Author::Agent(_) => div .rich dir="auto" { (rich(&markdown::parse(&said.content))) },
                 Author::Person { .. } => div .plain dir="auto" { (said.content) },
             }
         }

@@ -90,8 +90,8 @@ function place(item) {
   if (before?.matches(".day")) before = before.previousElementSibling;
   const sameDay = before?.dataset.at && dayOf(before.dataset.at) === dayOf(at);
   const shown = item.previousElementSibling?.matches(".day") ? item.previousElementSibling : null;
-  if (sameDay) shown?.remove();
-  else if (!shown) {
+  shown?.remove();
+  if (!sameDay) {
     const time = make("time", { datetime: dayOf(at) }, dayName(at));
     item.before(make("li", { class: "day", "data-day": "" }, time));
   }
@@ -115,6 +115,10 @@ function atBottom() {
 
 function toBottom() {
   scroller.scrollTop = scroller.scrollHeight;
+  toldAll();
+}
+
+function toldAll() {
   unread = 0;
   pill.hidden = true;
 }
@@ -174,13 +178,17 @@ function heard(said) {
   if (known) {
     shown.set(said.id, known);
     settle(known);
+    // The server's clock counts, as for everybody else.
+    known.dataset.at = said.at;
+    known.querySelector("time").replaceWith(timeOf(said.at));
+    place(known);
     return;
   }
   const mine = !said.from_agent && said.sender === me;
   const kind = said.from_agent ? "agent" : mine ? "mine" : "other";
   const name = said.from_agent ? assistant : mine ? "You" : (said.sender_name ?? said.sender);
   const body = said.from_agent
-    ? make("div", { class: "rich" }, ...rich(said.body))
+    ? make("div", { class: "rich", dir: "auto" }, ...rich(said.body))
     : make("div", { class: "plain", dir: "auto" }, said.content);
   const entry = item(kind, said.from_agent ? "agent" : said.sender, name, said.at, body);
   entry.dataset.id = said.id;
@@ -215,7 +223,7 @@ function done(event) {
 
 // What the server has not confirmed: kept over a reload, under an id that makes a repeat harmless.
 const KEEP = `arizuko${location.pathname}${topic}`;
-const waiting = []; // { id, content, at, entry, tries }
+const waiting = []; // { id, content, at, entry, tries, held, cutOff }
 let sending = false;
 
 function newId() {
@@ -264,7 +272,7 @@ function fate(entry, kind, text, ...actions) {
 
 function enqueue(id, content, at) {
   const entry = item("mine", me, "You", at, make("div", { class: "plain", dir: "auto" }, content));
-  const one = { id, content, at, entry, tries: 0, held: false };
+  const one = { id, content, at, entry, tries: 0, held: false, cutOff: false };
   waiting.push(one);
   log.append(entry);
   place(entry);
@@ -320,6 +328,8 @@ async function attempt(one) {
     fate(one.entry, "sending", answer ? "Busy; trying again…" : "No connection; trying again…");
     return wait;
   }
+  // What the connection kept back goes out when it is there again.
+  one.cutOff = !answer;
   hold(one, answer ? "Not sent: the server is busy" : "Not sent: no connection");
   return 0;
 }
@@ -330,12 +340,16 @@ async function refused(one, answer) {
   hold(one, `Not sent: ${problem.detail || problem.title || `error ${answer.status}`}`, true);
 }
 
+function again(one) {
+  Object.assign(one, { held: false, cutOff: false, tries: 0 });
+  fate(one.entry, "sending", "Sending…");
+}
+
 function hold(one, why, withEdit) {
   one.held = true;
   const retry = make("button", { type: "button" }, "Try again");
   retry.addEventListener("click", () => {
-    Object.assign(one, { held: false, tries: 0 });
-    fate(one.entry, "sending", "Sending…");
+    again(one);
     box.focus();
     pump();
   });
@@ -412,7 +426,7 @@ function connected(isConnected) {
     attempts = 0;
     line.dataset.state = "here";
     line.textContent = "Connected";
-    for (const one of waiting) if (one.held && !one.entry.textContent.includes("error")) one.tries = 0;
+    for (const one of waiting) if (one.cutOff) again(one);
     pump();
   } else {
     // A short interruption is nobody's concern.
@@ -493,20 +507,24 @@ pill.addEventListener("click", () => {
   toBottom();
   box.focus();
 });
-scroller.addEventListener("scroll", () => atBottom() && (pill.hidden = true) && (unread = 0), {
-  passive: true,
-});
+
+// The box grows, a keyboard appears, the window turns: who was at the end stays there. A change of
+// size is told after it has happened, so where the reader was is noted at each scroll.
+let wasAtBottom = true;
+scroller.addEventListener("scroll", noteScroll, { passive: true });
+new ResizeObserver(() => wasAtBottom && toBottom()).observe(scroller);
+
+function noteScroll() {
+  wasAtBottom = atBottom();
+  if (wasAtBottom) toldAll();
+}
 
 // Some keyboards cover the page instead of shrinking it.
-let wasAtBottom = true;
 const view = window.visualViewport;
 view?.addEventListener("resize", () => {
-  wasAtBottom = atBottom() || wasAtBottom;
   const covered = view.scale === 1 && innerHeight - view.height > 60;
   document.documentElement.style.setProperty("--seen-height", covered ? `${view.height}px` : "");
-  if (wasAtBottom) toBottom();
 });
-scroller.addEventListener("scroll", () => (wasAtBottom = atBottom()), { passive: true });
 
 // --- begin -----------------------------------------------------------------------------------
 
@@ -523,7 +541,6 @@ for (const { id, content, at } of kept ?? []) {
   const arrived = [...shown.keys()].some((known) => known.endsWith(`.${id}`));
   if (!arrived) enqueue(id, content, at);
 }
-if (touch) hint.textContent = HINT && "";
 typed();
 toBottom();
 if (!touch) box.focus();
