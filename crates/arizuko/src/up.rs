@@ -11,10 +11,15 @@ use crate::{
 };
 use kit::{Bound, Clock, Process, Program, Setting, StartError, parse};
 use proto::Daemon;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use secrets::{Keeper, Policy, WallClock};
 use std::{
     collections::BTreeMap,
-    io::IsTerminal,
+    fs::File,
+    io::{self, IsTerminal},
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -62,6 +67,7 @@ pub async fn up(
     if made.directory {
         output.note(&format!("made the instance {} in {}", instance.name, instance.dir.display()));
     }
+    let _only_one = lock(instance)?;
     let stop = CancellationToken::new();
     let mut keeper_tasks = JoinSet::new();
     let process = process(instance, environment, &stop, &mut keeper_tasks)?;
@@ -163,6 +169,27 @@ pub async fn run(
     };
     finish(stop, running, keeper_tasks).await;
     outcome
+}
+
+/// Makes sure that no other `up` has this instance. The kernel lets go of the lock when the process
+/// ends, however it ends.
+fn lock(instance: &Instance) -> Result<File, Failure> {
+    let path = instance.run_dir().join("up.lock");
+    let failed = |error: io::Error| Failure::io("lock", &path, &error);
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let by = Addresses::find(instance).map(|found| found.pid).unwrap_or_default();
+            let line = format!(
+                "the instance {} runs already, as process {by}; stop that one, or name another with --instance",
+                instance.name
+            );
+            Err(Failure::new(Exit::TryAgain, line))
+        }
+        Err(error) => Err(failed(error.into())),
+    }
 }
 
 /// What the daemons of this process share; the keeper of secrets runs from here on.
@@ -276,7 +303,7 @@ fn address(
     }
     parse::socket_addr(&text).ok_or_else(|| {
         let line = format!(
-            "the setting {setting} of {daemon} is `{text}`, from {}; expected an address such as {}",
+            "the setting {setting} of {daemon} is `{text}`, from {}; expected {}",
             place.name(),
             daemons::LISTEN_ADDR.expects
         );
@@ -347,7 +374,7 @@ async fn supervised(
 /// Says that everything works, and on a terminal how to get in.
 async fn announce(instance: &Instance, found: &Addresses, output: Output) -> Result<(), Failure> {
     output.line(&format!("ready {}", found.edge))?;
-    if std::io::stdout().is_terminal() {
+    if io::stdout().is_terminal() {
         let link = session::login_link(instance).await?;
         output.line(&format!("log in once, within ten minutes: {}{}", found.edge, link.path))?;
     }

@@ -16,13 +16,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The figures of one daemon. Names get the prefix `arizuko_`.
+/// The figures of one daemon. Names get the prefix `arizuko_`, except those that somebody registers
+/// whole with [`Metrics::registry`].
 #[derive(Clone)]
 pub struct Metrics(Arc<Mutex<Registry>>);
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Registry::with_prefix("arizuko"))))
+        Self(Arc::new(Mutex::new(Registry::default())))
     }
 }
 
@@ -30,7 +31,7 @@ impl Metrics {
     /// A count that only grows; `_total` is added to its name.
     pub fn counter(&self, name: &str, about: &str) -> Counter {
         let counter = Counter::default();
-        self.registry().register(name, about, counter.clone());
+        self.registry().register(prefixed(name), about, counter.clone());
         counter
     }
 
@@ -40,21 +41,21 @@ impl Metrics {
         L: Clone + Hash + Eq + EncodeLabelSet + fmt::Debug + Send + Sync + 'static,
     {
         let family = Family::<L, Counter>::default();
-        self.registry().register(name, about, family.clone());
+        self.registry().register(prefixed(name), about, family.clone());
         family
     }
 
     /// A value that goes up and down.
     pub fn gauge(&self, name: &str, about: &str) -> Gauge {
         let gauge = Gauge::<i64>::default();
-        self.registry().register(name, about, gauge.clone());
+        self.registry().register(prefixed(name), about, gauge.clone());
         gauge
     }
 
     /// A distribution of seconds, from a millisecond to about a minute.
     pub fn histogram(&self, name: &str, about: &str) -> Histogram {
         let histogram = Histogram::new(exponential_buckets(0.001, 2.0, 17));
-        self.registry().register(name, about, histogram.clone());
+        self.registry().register(prefixed(name), about, histogram.clone());
         histogram
     }
 
@@ -69,6 +70,10 @@ impl Metrics {
         encode(&mut text, &self.registry())?;
         Ok(text)
     }
+}
+
+fn prefixed(name: &str) -> String {
+    format!("arizuko_{name}")
 }
 
 impl fmt::Debug for Metrics {

@@ -77,7 +77,8 @@ pub fn bearer_shaped(secret: &Secret) -> Result<(), Malformed> {
     let bytes = secret.expose();
     if bytes.len() < 16 {
         return Err(Malformed(
-            "it has fewer than 16 characters; make one with `arizuko secrets rotate`".into(),
+            "it has fewer than 16 characters; make a random one, as with `openssl rand -hex 32`"
+                .into(),
         ));
     }
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);

@@ -72,10 +72,9 @@ async fn ended(suite: &Suite, id: &str) -> String {
         if out.status.success() {
             let trace: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
             let steps = trace["steps"].as_array().unwrap();
-            let end = steps
-                .iter()
-                .rev()
-                .find_map(|s| s["what"].as_str()?.strip_prefix("turn.ended.").map(str::to_owned));
+            let end = steps.iter().find(|step| step["what"] == "turn.ended");
+            let end =
+                end.and_then(|step| step["detail"].as_str()?.split(':').next().map(str::to_owned));
             if let Some(end) = end {
                 return end;
             }

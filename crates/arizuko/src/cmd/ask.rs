@@ -76,11 +76,14 @@ async fn wait(
         match routd.call_waiting(&OUTCOME, &query, look).await {
             Ok(outcome) if outcome.state.is_final() => return Ok(outcome),
             Ok(outcome) if Instant::now() >= deadline => {
+                let stands = match outcome.state {
+                    MessageState::Running => "its turn is in progress",
+                    _ => "it waits for its turn",
+                };
                 let line = format!(
-                    "no reply yet: the message is {:?}; it stays and will be answered, see `arizuko trace {id}`",
-                    outcome.state
+                    "no reply within the time given: {stands}, and it will be answered; see `arizuko trace {id}`"
                 );
-                return Err(Failure::new(Exit::TryAgain, line.to_lowercase()));
+                return Err(Failure::new(Exit::TryAgain, line));
             }
             Err(error) if !error.is_retryable() || Instant::now() >= deadline => {
                 return Err(error.into());

@@ -32,7 +32,7 @@ pub(super) async fn audit(instance: &Instance, limit: u32, output: Output) -> Re
         let page = session.peer(daemon).call(&endpoint, &query).await?;
         rows.extend(page.rows.into_iter().map(|row| Row { daemon, row }));
     }
-    rows.sort_by(|a, b| b.row.at.cmp(&a.row.at));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.row.at));
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     output.print(&rows, |rows| {
         let row = |Row { daemon, row }: &Row| {
