@@ -9,7 +9,8 @@ use secrets::{Attempt, Bundle, Malformed, Name, Need, Role, Secret, Values, Watc
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
-const NAME: Name = Name::literal("CHANNEL_SECRET");
+const SHARED: Name = Name::literal("CHANNEL_SECRET");
+const OWN: Name = Name::literal("CHANNEL_SECRET_WEBD");
 
 /// How long a message is sent again to a routd that is away, before its sender is told.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(8);
@@ -18,7 +19,12 @@ const DELIVERY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What webd proves itself with when it delivers a message.
 pub static CHANNEL_SECRET: Bundle<ChannelSecret> = Bundle {
-    needs: const { &[Need::required(NAME, "delivers messages to routd")] },
+    needs: const {
+        &[
+            Need::required(SHARED, "delivers messages to routd"),
+            Need::optional(OWN, "webd's own, presented in place of CHANNEL_SECRET"),
+        ]
+    },
     role: Role::Presents,
     parse: ChannelSecret::parse,
 };
@@ -28,7 +34,8 @@ pub struct ChannelSecret(Arc<Secret>);
 
 impl ChannelSecret {
     fn parse(values: &Values<'_>) -> Result<Self, Malformed> {
-        let secret = values.require_shared(&NAME)?;
+        let shared = values.require_shared(&SHARED)?;
+        let secret = values.share(&OWN).unwrap_or(shared);
         kit::bearer_shaped(&secret)?;
         Ok(Self(secret))
     }

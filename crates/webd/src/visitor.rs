@@ -76,10 +76,17 @@ impl Writer {
     }
 
     /// Somebody who is logged in, by the subject that the edge vouches for.
+    ///
+    /// routd lets no adapter write in the operator's name, because the chat does not prove it: such
+    /// a subject becomes `web:operator/local`, which no visitor can have.
     pub fn subject(subject: &str) -> Self {
         let mut key = hex::encode(Sha256::digest(format!("subject {subject}")));
         key.truncate(12);
-        Self { sender: subject.to_owned(), name: subject.to_owned(), key }
+        let sender = match subject.split_once(':') {
+            Some(("user", _)) => subject.to_owned(),
+            _ => format!("web:{}", subject.replacen(':', "/", 1)),
+        };
+        Self { sender, name: subject.to_owned(), key }
     }
 
     /// The id of a message that this writer calls `client_id`: a repeat is the same message,
@@ -128,6 +135,19 @@ mod tests {
         }
         assert!(writer.sender.starts_with("web:anon/"));
         assert_ne!(Visitor::new(), visitor);
+    }
+
+    #[test]
+    fn who_is_logged_in_has_a_name_that_the_suite_does_not_keep_for_itself() {
+        for (subject, sender) in [
+            ("operator:local", "web:operator/local"),
+            ("service:routd", "web:service/routd"),
+            ("agent", "web:agent"),
+            ("user:google|1", "user:google|1"),
+        ] {
+            let writer = Writer::subject(subject);
+            assert_eq!((&*writer.sender, &*writer.name), (sender, subject));
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ async fn who_is_logged_in_writes_under_that_name_if_the_edge_says_so() {
         let sender = webd.routd.state().messages.last().unwrap().sender.clone();
         (sender, secure)
     };
-    assert_eq!(send(Some(&edge)).await, ("operator:local".into(), None));
+    assert_eq!(send(Some(&edge)).await, ("web:operator/local".into(), None));
     for proof in [None, Some("garbage"), Some(&*other_daemon), Some(&*wrong_audience)] {
         let (sender, secure) = send(proof).await;
         assert!(sender.starts_with("web:anon/"), "{sender} must not be believed");

@@ -101,6 +101,16 @@ async fn a_rotated_channel_secret_is_found_and_the_same_message_sent_once() {
 }
 
 #[tokio::test]
+async fn a_secret_of_webd_s_own_is_presented_in_place_of_the_shared_one() {
+    let webd = Webd::start().await;
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    webd.routd.state().secrets = vec![SECOND.into()];
+    webd.source.set_silently([("CHANNEL_SECRET_WEBD", SECOND)]);
+    assert_eq!(client().post(&url).body("x").send().await.unwrap().status(), 202);
+    assert_eq!(webd.routd.state().messages.len(), 1);
+}
+
+#[tokio::test]
 async fn a_secret_that_nobody_accepts_is_an_error_of_ours_and_never_shown() {
     let webd = Webd::start().await;
     webd.routd.state().secrets.clear();
