@@ -3,6 +3,7 @@
 //! The beginnings of an adapter's chat addresses are fixed here, so that no registration and no message can take over
 //! another's: a credential of one adapter cannot speak for the chats of another.
 
+use crate::fault::Fault;
 use auth::{Caller, Kind};
 use proto::Daemon;
 
@@ -70,6 +71,22 @@ impl Voice {
             Self::Adapter(own) => adapter == Some(*own),
             Self::Shared { but } => adapter.is_none_or(|adapter| !but.contains(&adapter)),
         }
+    }
+
+    /// Refuses to speak for chats of this platform, in the name of `caller`. Where the reason is that their adapter
+    /// got a secret of its own, the answer is that of a credential that is not good any more: then the adapter looks
+    /// for its new one, and delivers the same message again.
+    pub(crate) fn require(&self, caller: &Caller, platform: &str) -> Result<(), Fault> {
+        if self.may_speak_for(platform) {
+            return Ok(());
+        }
+        let subject = caller.subject();
+        Err(match self {
+            Self::Shared { .. } => Fault::Unauthorized(format!(
+                "the adapter of {platform} chats has a secret of its own; CHANNEL_SECRET is not good for them"
+            )),
+            _ => Fault::Forbidden(format!("{subject} does not speak for {platform} chats")),
+        })
     }
 
     /// Whether it may say that this is who wrote. A sender of another adapter's platform is that adapter's to name.

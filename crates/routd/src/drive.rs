@@ -262,7 +262,12 @@ async fn start(app: &Arc<App>, turn: &Turn) -> Result<Seen, Fault> {
         },
         harness: settings.harness.unwrap_or(default),
     };
-    let answer = app.context.peers.get(Daemon::Runed).call(&START_RUN, &request).await;
+    let runed = app.context.peers.get(Daemon::Runed);
+    let answer = tokio::select! {
+        // A run that was taken and not answered for is asked for again at the next start, and is the same.
+        () = app.context.stop.cancelled() => return Ok(Seen::NoAnswer),
+        answer = runed.call(&START_RUN, &request) => answer,
+    };
     if let Err(error) = &answer
         && is_passing(error)
     {

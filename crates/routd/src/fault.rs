@@ -12,6 +12,9 @@ const COME_BACK: Duration = Duration::from_secs(1);
 pub(crate) enum Fault {
     #[error("{0}")]
     Invalid(String),
+    /// The credential is not good for this; looking for a newer one may help.
+    #[error("{0}")]
+    Unauthorized(String),
     #[error("{0}")]
     Forbidden(String),
     #[error("{0}")]
@@ -44,6 +47,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Invalid(text) => Self::bad_request(text),
+            Fault::Unauthorized(text) => Self::unauthorized(text),
             Fault::Forbidden(text) => Self::forbidden(text),
             Fault::NotFound(text) => Self::not_found(text),
             Fault::Conflict(text) => Self::conflict(text),

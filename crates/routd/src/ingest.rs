@@ -68,13 +68,7 @@ pub(crate) async fn ingest(
 
 /// Refuses a caller who speaks for what is not its own, and gives operators and people their own names.
 fn speak_as(voice: &Voice, caller: &Caller, message: &mut NewMessage) -> Result<(), Fault> {
-    if !voice.may_speak_for(message.chat_jid.platform()) {
-        return Err(Fault::Forbidden(format!(
-            "{} does not speak for {} chats; use the credential of the adapter that does",
-            caller.subject(),
-            message.chat_jid.platform()
-        )));
-    }
+    voice.require(caller, message.chat_jid.platform())?;
     if let Address::Web(folder) | Address::Hook(folder, _) = message.chat_jid.address()
         && !caller.reaches(&folder)
     {

@@ -18,8 +18,8 @@ use std::{fmt, sync::Arc, time::Duration};
 const DATABASE: &str = "routd.db";
 /// The row of the key of link tokens, which is also what it is sealed for.
 const LINK_KEY: &str = "link tokens";
-/// How often an overlap's end is looked for, while there is one.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The wait before a wrap that failed is tried again.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// What the tokens of links are hashed under.
 pub(crate) struct LinkKey(hmac::Key);
@@ -117,7 +117,6 @@ fn link_key(tx: &rusqlite::Connection, data_key: &DataKey) -> Result<LinkKey, Ke
 pub(crate) async fn follow(context: Context, database: Database, mut key: Watched<SecretsKey>) {
     loop {
         let accepted: Vec<Arc<SecretsKey>> = key.accepted().collect();
-        let several = accepted.len() > 1;
         let now = context.clock.now();
         let settled =
             database.try_write("keys.follow", move |tx| settle(tx, &accepted, now).map(drop)).await;
@@ -125,18 +124,18 @@ pub(crate) async fn follow(context: Context, database: Database, mut key: Watche
         if let Some(trouble) = &trouble {
             tracing::error!(trouble, "the database's key could not be wrapped anew");
         }
-        let again = several || trouble.is_some();
+        let failed = trouble.is_some();
         context.health.degraded("SECRETS_KEY", trouble);
-        let end_of_overlap = async {
-            match again {
-                true => tokio::time::sleep(LOOK_AGAIN).await,
+        let try_again = async {
+            match failed {
+                true => tokio::time::sleep(AFTER_FAILURE).await,
                 false => std::future::pending().await,
             }
         };
         tokio::select! {
             () = context.stop.cancelled() => return,
-            () = key.changed() => {}
-            () = end_of_overlap => {}
+            () = key.accepted_changed() => {}
+            () = try_again => {}
         }
     }
 }

@@ -83,6 +83,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         let epoch = store::count_up(tx, "epoch")?;
         if let Some(folder) = first_folder.filter(|_| epoch == 1) {
             store::groups::add(tx, &folder, None, &[], now)?;
+            record::record(tx, now, "service:routd", "group.add", folder.as_str(), "the first")?;
         }
         Ok::<_, fault::Fault>((epoch, store::turns::with_endpoint(tx)?))
     });

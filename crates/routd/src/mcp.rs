@@ -12,6 +12,7 @@ mod listing;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
 use calls::Answer;
+use proto::turn::MCP_IDEMPOTENCY_KEY;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -26,8 +27,6 @@ use rmcp::{
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Where a caller puts its own key for a call that changes something.
-pub(crate) const IDEMPOTENCY_KEY: &str = "arizuko/idempotency-key";
 /// Bytes of a request.
 const REQUEST_MAX: usize = 2 << 20;
 
@@ -89,9 +88,9 @@ impl ServerHandler for Toolbox {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let key = context.meta.0.get(IDEMPOTENCY_KEY).or_else(|| {
+        let key = context.meta.0.get(MCP_IDEMPOTENCY_KEY).or_else(|| {
             let meta = request.meta.as_ref()?;
-            meta.0.get(IDEMPOTENCY_KEY)
+            meta.0.get(MCP_IDEMPOTENCY_KEY)
         });
         let key = key.and_then(|key| key.as_str()).map(str::to_owned);
         let arguments = request.arguments.unwrap_or_default();

@@ -4,7 +4,6 @@
 //! who said it. A message cannot close its own element or forge another's.
 
 use proto::Timestamp;
-use std::fmt::Write;
 
 /// Bytes of observed and earlier messages that are shown; the newest come first in the choice.
 const CONTEXT_BYTES: usize = 16_384;
@@ -125,8 +124,8 @@ fn message(out: &mut String, name: &str, line: &Line) {
 
 fn field(out: &mut String, name: &str, value: &str) {
     if !value.is_empty() {
-        // Writing to a `String` cannot fail.
-        let _ = write!(out, "{name}: ").is_ok();
+        out.push_str(name);
+        out.push_str(": ");
         escape(&value.replace(['\r', '\n'], " "), out);
         out.push('\n');
     }

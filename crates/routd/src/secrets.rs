@@ -84,14 +84,9 @@ impl fmt::Debug for ChannelSecrets {
 pub(crate) struct ChannelCheck(pub(crate) Watched<ChannelSecrets>);
 
 impl ChannelCheck {
-    /// The adapters for which the shared secret does not speak: those that have had one of their own for as long as
-    /// an overlap, so that the change from one to the other refuses no message.
+    /// The adapters that have a secret of their own now: the shared one does not speak for them.
     pub(crate) fn with_own_secret(&self) -> Vec<Daemon> {
-        let has = |secrets: &ChannelSecrets, daemon| {
-            secrets.own.iter().any(|(owner, _)| *owner == daemon)
-        };
-        let accepted: Vec<_> = self.0.accepted().collect();
-        adapters::all().filter(|daemon| accepted.iter().all(|one| has(one, *daemon))).collect()
+        self.0.current().own.iter().map(|(daemon, _)| *daemon).collect()
     }
 }
 

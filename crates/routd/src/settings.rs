@@ -117,7 +117,6 @@ fn active_max(text: &str) -> Option<u32> {
     parse::number(text).filter(|number| (1..=1000).contains(number))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that a setting's parser has")]
 fn optional_text(text: &str) -> Option<Option<String>> {
-    Some((!text.is_empty()).then(|| text.to_owned()))
+    parse::optional(text, parse::text)
 }

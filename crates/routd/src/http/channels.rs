@@ -31,10 +31,7 @@ pub(super) async fn register(
     check(&mut channel)?;
     for prefix in &channel.jid_prefixes {
         let platform = prefix.split(':').next().unwrap_or_default();
-        if !voice.may_speak_for(platform) {
-            let text = format!("{} does not speak for {platform} chats", caller.subject());
-            return Err(Failure::forbidden(text));
-        }
+        voice.require(&caller, platform)?;
     }
     let (now, wake, actor) = (app.now(), app.wake.clone(), caller.subject().to_string());
     let platforms = channel.jid_prefixes.clone();

@@ -1,0 +1,100 @@
+//! The agent's side of a turn, played by the test on the turn's socket.
+
+use crate::runed::Started;
+use kit::{Peer, PeerError};
+use proto::{
+    Nothing,
+    turn::{
+        GET_TURN, Outcome, POST_EVENTS, POST_RESULT, SOCKET, TurnAccepted, TurnEvent, TurnEvents,
+        TurnInput, TurnResult,
+    },
+};
+use serde_json::{Value, json};
+
+#[derive(Debug)]
+pub struct Agent {
+    peer: Peer,
+    http: reqwest::Client,
+    pub attempt: u32,
+}
+
+/// What a tool said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub text: String,
+    pub is_error: bool,
+    pub structured: Value,
+}
+
+impl Agent {
+    pub fn on(run: &Started) -> Self {
+        let socket = run.directory.join(SOCKET);
+        let http = reqwest::Client::builder().unix_socket(socket.clone()).no_proxy();
+        Self {
+            peer: Peer::on_socket("the turn", &socket).unwrap(),
+            http: http.build().unwrap(),
+            attempt: run.attempt,
+        }
+    }
+
+    pub async fn input(&self) -> Result<TurnInput, PeerError> {
+        self.peer.call(&GET_TURN, &Nothing {}).await
+    }
+
+    pub async fn status(&self, text: &str) -> Result<Nothing, PeerError> {
+        let events = vec![TurnEvent { status: text.into() }];
+        self.peer.call(&POST_EVENTS, &TurnEvents { attempt: self.attempt, events }).await
+    }
+
+    pub async fn result(
+        &self,
+        outcome: Outcome,
+        text: Option<&str>,
+    ) -> Result<TurnAccepted, PeerError> {
+        let text = text.map(str::to_owned);
+        let result = TurnResult { attempt: self.attempt, outcome, text, session: None };
+        self.post(&result).await
+    }
+
+    pub async fn post(&self, result: &TurnResult) -> Result<TurnAccepted, PeerError> {
+        self.peer.call(&POST_RESULT, result).await
+    }
+
+    /// Calls a tool; with a key, if there is one.
+    pub async fn tool(&self, name: &str, arguments: Value, key: Option<&str>) -> Told {
+        let mut params = json!({ "name": name, "arguments": arguments });
+        if let Some(key) = key {
+            params["_meta"] = json!({ proto::turn::MCP_IDEMPOTENCY_KEY: key });
+        }
+        let (status, answer) = self.mcp("tools/call", params).await;
+        assert_eq!(status, 200, "{answer}");
+        let result = &answer["result"];
+        assert!(result.is_object(), "{answer}");
+        Told {
+            text: result["content"][0]["text"].as_str().unwrap_or_default().into(),
+            is_error: result["isError"] == json!(true),
+            structured: result["structuredContent"].clone(),
+        }
+    }
+
+    /// The names of the tools that are listed.
+    pub async fn tools(&self) -> Vec<String> {
+        let (_, answer) = self.mcp("tools/list", json!({})).await;
+        let tools = answer["result"]["tools"].as_array().cloned().unwrap_or_default();
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub async fn mcp(&self, method: &str, params: Value) -> (u16, Value) {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = self
+            .http
+            .post("http://localhost/mcp")
+            .header("accept", "application/json, text/event-stream")
+            .json(&request)
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+}

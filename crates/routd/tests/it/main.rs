@@ -1,0 +1,22 @@
+//! routd through its public interface: the real router and the real database, with a runed that the test plays.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, with the reason"
+)]
+
+mod adapter;
+mod agent;
+mod channels;
+mod ingest;
+mod links;
+mod restart;
+mod routing;
+mod runed;
+mod secrets;
+mod stage;
+mod tools;
+mod turns;
