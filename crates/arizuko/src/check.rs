@@ -7,9 +7,9 @@ use crate::{
     sources,
 };
 use proto::Daemon;
-use secrets::{Answer, AnyBundle, Name, Secret, SecretSource, Values};
+use secrets::{AnyBundle, Name, SecretSource, probe};
 use serde::Serialize;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// How long one source may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,9 +28,9 @@ pub struct Report {
 pub struct Finding {
     /// Which daemon.
     pub daemon: Daemon,
-    /// The bundle's secrets.
+    /// The names that were found, or all of the bundle where none was.
     pub names: String,
-    /// Where it was found, and what for each source said before that.
+    /// Where they were found, or what each source said.
     pub found: String,
     /// What is wrong and what to do; `null` where nothing is.
     pub problem: Option<String>,
@@ -42,15 +42,14 @@ pub struct Finding {
 /// The list of sources does not parse.
 pub async fn report(instance: &Instance, environment: &Environment) -> Result<Report, Failure> {
     let chain = sources::chain(instance, environment)?;
-    let sources =
-        chain.iter().map(|source| format!("{} {}", source.kind(), source.place())).collect();
-    let mut findings = Vec::new();
+    let sources = chain.iter().map(|source| format!("{} ({})", source.place(), source.kind()));
+    let mut report = Report { sources: sources.collect(), findings: Vec::new() };
     for program in PROGRAMS {
         for bundle in bundles(program) {
-            findings.push(finding(program.daemon, bundle, &chain).await);
+            report.findings.push(finding(program.daemon, bundle, &chain).await);
         }
     }
-    Ok(Report { sources, findings })
+    Ok(report)
 }
 
 async fn finding(
@@ -58,72 +57,16 @@ async fn finding(
     bundle: &'static dyn AnyBundle,
     chain: &[Arc<dyn SecretSource>],
 ) -> Finding {
-    let names: Vec<Name> = bundle.needs().iter().map(|need| need.name.clone()).collect();
-    let shown: Vec<&str> = names.iter().map(Name::as_str).collect();
-    let finding = |found: String, problem: Option<String>| Finding {
-        daemon,
-        names: shown.join(", "),
-        found,
-        problem,
+    let probe = probe(chain, bundle, PATIENCE).await;
+    let all = bundle.needs().iter().map(|need| &need.name);
+    let names: Vec<&str> = match probe.present.as_slice() {
+        [] => all.map(Name::as_str).collect(),
+        present => present.iter().map(Name::as_str).collect(),
     };
-    let mut said = Vec::new();
-    for source in chain {
-        let place = format!("{} {}", source.kind(), source.place());
-        let answers = match tokio::time::timeout(PATIENCE, source.read(&names)).await {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(error)) => return finding(said.join("; "), Some(error.chain())),
-            Err(_) => {
-                let line = format!("{place} did not answer within {} s", PATIENCE.as_secs());
-                return finding(said.join("; "), Some(line));
-            }
-        };
-        match take(bundle, &names, answers) {
-            Taken::Good => return finding(place, None),
-            Taken::Bad(reason) => {
-                return finding(said.join("; "), Some(format!("{place}: {reason}")));
-            }
-            Taken::NotHere(missing) => said.push(format!("{place}: no {missing}")),
-        }
-    }
-    if bundle.needs().iter().all(|need| !need.required) {
-        return finding("in no source, which is fine: nothing requires it".into(), None);
-    }
-    let problem = format!(
-        "in no source ({}); put it into one of them, as with `arizuko secrets set`",
-        said.join("; ")
-    );
-    finding(String::new(), Some(problem))
-}
-
-enum Taken {
-    Good,
-    Bad(String),
-    NotHere(String),
-}
-
-fn take(bundle: &dyn AnyBundle, names: &[Name], answers: Vec<Answer>) -> Taken {
-    let mut held: BTreeMap<&Name, Arc<Secret>> = BTreeMap::new();
-    for (name, answer) in names.iter().zip(answers) {
-        match answer {
-            Answer::Found(versions) => {
-                held.insert(name, Arc::new(versions.current));
-            }
-            Answer::Missing => {}
-            Answer::Rejected(reason) => return Taken::Bad(format!("{name}: {reason}")),
-        }
-    }
-    let lacking =
-        bundle.needs().iter().filter(|need| need.required && !held.contains_key(&need.name));
-    let lacking: Vec<&str> = lacking.map(|need| need.name.as_str()).collect();
-    if !lacking.is_empty() {
-        return Taken::NotHere(lacking.join(", "));
-    }
-    if held.is_empty() {
-        return Taken::NotHere(names.iter().map(Name::as_str).collect::<Vec<_>>().join(", "));
-    }
-    let values = Values::new(held.iter().map(|(name, secret)| (*name, secret)));
-    match bundle.check(&values) {
-        Ok(()) => Taken::Good,
-        Err(reason) => Taken::Bad(reason.to_string()),
-    }
+    let found = match (probe.source, probe.asked.is_empty()) {
+        (Some(source), _) => source,
+        (None, true) => String::new(),
+        (None, false) => "in no source, which is fine: nothing requires it".into(),
+    };
+    Finding { daemon, names: names.join(", "), found, problem: probe.problem }
 }

@@ -6,7 +6,6 @@ use crate::{
     sources,
 };
 use kit::{Setting, Settings, parse};
-use rand::RngCore;
 use std::{
     collections::BTreeMap,
     fs,
@@ -130,14 +129,6 @@ impl Instance {
         let secrets = sources::generate(self, environment).await?;
         Ok(Made { directory, secrets })
     }
-}
-
-/// A random secret that can travel as a bearer: 43 characters, 256 bits.
-pub fn random_secret() -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = [0_u8; 43];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().map(|byte| ALPHABET[usize::from(byte & 63)]).collect()
 }
 
 /// Writes a file that is not there yet, for its owner alone, whole or not at all.

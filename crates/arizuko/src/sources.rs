@@ -7,7 +7,7 @@ use crate::{
 use kit::{Setting, Settings, parse};
 use provider_env::Env;
 use provider_file::{Directory, Dotenv, PathValues};
-use secrets::{Answer, Name, Policy, Secret, SecretSource, SourceError};
+use secrets::{Answer, Name, Policy, Secret, SecretSource, SourceError, WriteError};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -68,12 +68,8 @@ pub static SECRETS_MAX_STALENESS: Setting<Duration> = Setting {
     parse: parse::duration,
 };
 
-/// What `create` generates, and what each is for.
-const GENERATED: [(&str, &str); 3] = [
-    ("SECRETS_KEY", "wraps the keys of the databases"),
-    ("CHANNEL_SECRET", "adapters prove themselves to routd with it"),
-    ("AUTHD_SERVICE_KEY", "daemons prove themselves to authd with it"),
-];
+/// What `create` generates: the secrets that only daemons of the instance show each other.
+const GENERATED: [&str; 3] = ["SECRETS_KEY", "CHANNEL_SECRET", "AUTHD_SERVICE_KEY"];
 
 /// One place of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,9 +155,10 @@ pub async fn generate(
         return Ok(Vec::new());
     }
     let mut missing = Vec::new();
-    for (name, about) in GENERATED {
-        if holder(&chain(instance, environment)?, &literal(name)?).await?.is_none() {
-            missing.push((name, about));
+    let chain = chain(instance, environment)?;
+    for name in GENERATED {
+        if holder(&chain, &literal(name)?).await?.is_none() {
+            missing.push(name);
         }
     }
     if missing.is_empty() {
@@ -174,10 +171,12 @@ pub async fn generate(
     }
     let dotenv = Dotenv::new(instance.dotenv(), Duration::from_secs(1));
     let mut generated = Vec::new();
-    for (name, _) in missing {
-        let value = Secret::new(instance::random_secret())
-            .map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
-        put(&dotenv, &literal(name)?, &value).await?;
+    for name in missing {
+        let value =
+            Secret::random().map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
+        if let Put::NotHere(instead) = put(&dotenv, &literal(name)?, &value).await? {
+            return Err(Failure::new(Exit::CannotCreate, instead));
+        }
         generated.push(name);
     }
     Ok(generated)
@@ -195,30 +194,44 @@ pub async fn write(
     value: &Secret,
 ) -> Result<String, Failure> {
     let chain = chain(instance, environment)?;
-    let source = match holder(&chain, name).await? {
-        Some(source) => source,
-        None => chain.iter().find(|source| source.writer().is_some()).ok_or_else(|| {
-            let places: Vec<String> = chain.iter().map(|source| source.place()).collect();
-            let line = format!("none of the sources can be written from here ({}); change {name} where they come from", places.join(", "));
-            Failure::new(Exit::Config, line)
-        })?,
-    };
-    put(source.as_ref(), name, value).await?;
-    Ok(source.place())
+    if let Some(source) = holder(&chain, name).await? {
+        // Whoever has it is the one that the daemons read: no other place would do.
+        return match put(source.as_ref(), name, value).await? {
+            Put::Done => Ok(source.place()),
+            Put::NotHere(instead) => Err(Failure::new(
+                Exit::Config,
+                format!("{name} comes from {}: {instead}", source.place()),
+            )),
+        };
+    }
+    let mut said = Vec::new();
+    for source in &chain {
+        match put(source.as_ref(), name, value).await? {
+            Put::Done => return Ok(source.place()),
+            Put::NotHere(instead) => said.push(format!("{}: {instead}", source.place())),
+        }
+    }
+    let line = format!("no source of secrets can be written from here ({})", said.join("; "));
+    Err(Failure::new(Exit::Config, line))
 }
 
-async fn put(source: &dyn SecretSource, name: &Name, value: &Secret) -> Result<(), Failure> {
-    let writer = source.writer().ok_or_else(|| {
-        let line = format!(
-            "{name} comes from {}, which cannot be written from here; change it where that comes from",
-            source.place()
-        );
-        Failure::new(Exit::Config, line)
-    })?;
-    writer
-        .write(name, value)
-        .await
-        .map_err(|error| Failure::new(Exit::CannotCreate, kit::chain(&error)))
+/// What writing to a source came to.
+enum Put {
+    Done,
+    /// It is not to be written from here; what to do instead.
+    NotHere(String),
+}
+
+async fn put(source: &dyn SecretSource, name: &Name, value: &Secret) -> Result<Put, Failure> {
+    let Some(writer) = source.writer() else {
+        return Ok(Put::NotHere("it cannot be written; change it where it is set".into()));
+    };
+    match writer.write(name, value).await {
+        Ok(()) => Ok(Put::Done),
+        Err(WriteError::ReadOnly { instead, .. }) => Ok(Put::NotHere(instead)),
+        Err(error @ WriteError::Unfit { .. }) => Err(Failure::new(Exit::Data, kit::chain(&error))),
+        Err(error) => Err(Failure::new(Exit::CannotCreate, kit::chain(&error))),
+    }
 }
 
 /// The first source that has `name`.

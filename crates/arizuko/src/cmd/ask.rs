@@ -3,7 +3,7 @@
 use crate::{
     cli::Ask,
     failure::{Exit, Failure},
-    instance::{Instance, random_secret},
+    instance::Instance,
     output::Output,
     session::Session,
 };
@@ -21,7 +21,7 @@ pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Resul
     let session = Session::begin(instance).await?;
     let routd = session.peer(Daemon::Routd);
     // A chat of its own, so that this question's answer is nobody else's.
-    let unique = String::from_utf8_lossy(&random_secret()[..16]).replace(['_', '-'], "x");
+    let unique = format!("{:016x}", rand::random::<u64>());
     let bad = |error: String| Failure::new(Exit::Software, error);
     let chat_jid =
         Jid::web(&args.folder, &format!("ask-{unique}")).map_err(|e| bad(e.to_string()))?;
