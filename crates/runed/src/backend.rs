@@ -100,6 +100,12 @@ impl NotStarted {
     }
 }
 
+impl From<std::io::Error> for NotStarted {
+    fn from(source: std::io::Error) -> Self {
+        Self::failed("the machine did not do what starting needs", source)
+    }
+}
+
 /// The machine did not answer a question about a run. Ask again.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]

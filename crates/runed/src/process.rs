@@ -28,6 +28,7 @@ use shims::Shims;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an agent has between the polite signal and the other one.
@@ -51,9 +52,7 @@ pub struct ProcessConfig {
 /// Runs agents as processes.
 #[derive(Debug)]
 pub struct ProcessBackend {
-    config: ProcessConfig,
-    homes: Homes,
-    runs: PathBuf,
+    place: Arc<Place>,
     containment: Containment,
     shims: Shims,
 }
@@ -65,22 +64,50 @@ impl ProcessBackend {
     /// A directory cannot be made. A sandbox that cannot be entered is no error: then no run is accepted, and the
     /// description says why.
     pub async fn new(config: ProcessConfig) -> io::Result<Self> {
-        // Mounts and rules want the paths as they are; a link on the way would name another place.
-        let data_dir = std::fs::canonicalize(&config.data_dir)?;
-        let mut config = ProcessConfig { data_dir, ..config };
-        let runs = config.data_dir.join("run/r");
-        homes::make_private(&config.data_dir.join("run"))?;
-        homes::make_private(&runs)?;
-        let homes = Homes::open(&config.data_dir.join("homes"))?;
+        let mut place = Place::make(config)?;
         let shims = Shims::default();
-        let (containment, without) = containment::try_out(&config, &runs, &shims).await;
-        config.without = without;
-        Ok(Self { config, homes, runs, containment, shims })
+        let (containment, without) = containment::try_out(&place.config, &place.runs, &shims).await;
+        place.config.without = without;
+        Ok(Self { place: Arc::new(place), containment, shims })
     }
 
     /// What a sandbox holds on this machine.
     pub fn containment(&self) -> &Containment {
         &self.containment
+    }
+
+    /// Does what may block where blocking is no harm.
+    async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Place) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<io::Error> + Send + 'static,
+    {
+        let place = self.place.clone();
+        let done = tokio::task::spawn_blocking(move || work(&place)).await;
+        done.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+    }
+}
+
+/// The directories of a data directory that have to do with runs.
+#[derive(Debug)]
+struct Place {
+    config: ProcessConfig,
+    homes: Homes,
+    runs: PathBuf,
+}
+
+impl Place {
+    fn make(config: ProcessConfig) -> io::Result<Self> {
+        // Mounts and rules want the paths as they are; a link on the way would name another place.
+        let data_dir = std::fs::canonicalize(&config.data_dir)?;
+        let runs = data_dir.join("run/r");
+        homes::make_private(&data_dir.join("run"))?;
+        homes::make_private(&runs)?;
+        let homes = Homes::open(&data_dir.join("homes"))?;
+        Ok(Self { config: ProcessConfig { data_dir, ..config }, homes, runs })
     }
 
     fn dir(&self, id: &RunId) -> RunDir {
@@ -97,8 +124,7 @@ impl ProcessBackend {
         }
         let entries = std::fs::read_dir(&real)
             .map_err(|error| NotStarted::failed(format!("cannot read {shown}"), error))?;
-        let others = entries.flatten().any(|entry| entry.file_name() != proto::turn::SOCKET);
-        if others {
+        if entries.flatten().any(|entry| entry.file_name() != proto::turn::SOCKET) {
             let text = format!("{shown} holds more than the turn's socket; an agent would see it");
             return Err(Refusal(text).into());
         }
@@ -118,7 +144,7 @@ impl ProcessBackend {
         ))
     }
 
-    /// Everything that may block: directories and their files.
+    /// Makes the home and the run's directory, and writes the order.
     fn prepare(&self, run: &RunSpec) -> Result<RunDir, NotStarted> {
         let turn_dir = self.turn_dir(run)?;
         let home = self.homes.make(&run.home).map_err(|error| match error {
@@ -139,6 +165,37 @@ impl ProcessBackend {
             NotStarted::failed(format!("cannot write {}", dir.path().display()), error)
         })?;
         Ok(dir)
+    }
+
+    /// The run's log.
+    fn log(&self, id: &RunId) -> io::Result<Log> {
+        let dir = self.dir(id);
+        match dir.order() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Log::default()),
+            order => output::read(dir.path(), order?.limits.output_bytes),
+        }
+    }
+
+    /// The runs that are not in `keep`, and whether each is alive.
+    fn others(&self, keep: &BTreeSet<RunId>) -> io::Result<Vec<(RunId, bool)>> {
+        let mut others = Vec::new();
+        for entry in std::fs::read_dir(&self.runs)? {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.parse::<RunId>().ok());
+            if let Some(id) = id.filter(|id| !keep.contains(id)) {
+                let alive = matches!(look(&self.dir(&id)), Ok(Found::Alive));
+                others.push((id, alive));
+            }
+        }
+        Ok(others)
+    }
+
+    /// Removes what is left of a run that began before `before`. One that never began, or is not understood, is of no
+    /// use to anybody.
+    fn forget(&self, id: &RunId, before: Timestamp) -> io::Result<()> {
+        let dir = self.dir(id);
+        let began = dir.begun().ok().flatten().map_or(0, |begun| begun.at_ms);
+        if began < before.0 { dir.remove() } else { Ok(()) }
     }
 }
 
@@ -180,7 +237,7 @@ impl Backend for ProcessBackend {
             matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_))
         });
         if !plain || !run.turn_dir.is_absolute() {
-            return Err(self.foreign(&run.turn_dir));
+            return Err(self.place.foreign(&run.turn_dir));
         }
         self.containment.admits(run.harness)
     }
@@ -192,8 +249,9 @@ impl Backend for ProcessBackend {
             Found::Alive | Found::Ended(_) | Found::Lost => return Ok(()),
         }
         self.validate(run)?;
-        let dir = self.prepare(run)?;
-        match self.shims.start(&self.config.launcher, &run.id, &dir).await? {
+        let spec = run.clone();
+        let dir = self.blocking(move |place| place.prepare(&spec)).await?;
+        match self.shims.start(&self.place.config.launcher, &run.id, &dir).await? {
             // Another shim of this run was faster: the run was started, which is what was asked for.
             Answer::Started(_) | Answer::Taken => Ok(()),
             Answer::Failed { permanent: true, what } => Err(Refusal(what).into()),
@@ -204,12 +262,12 @@ impl Backend for ProcessBackend {
     }
 
     async fn find(&self, id: &RunId) -> Result<Found, BackendError> {
-        look(&self.dir(id))
+        look(&self.place.dir(id))
             .map_err(|error| BackendError::new(format!("cannot look at {id}"), error))
     }
 
     async fn watch(&self, id: &RunId) -> Result<Ended, BackendError> {
-        let dir = self.dir(id);
+        let dir = self.place.dir(id);
         let failed = |error: io::Error| BackendError::new(format!("cannot watch {id}"), error);
         loop {
             match look(&dir).map_err(failed)? {
@@ -233,10 +291,13 @@ impl Backend for ProcessBackend {
     }
 
     async fn cancel(&self, id: &RunId) -> Result<(), BackendError> {
-        let dir = self.dir(id);
+        let dir = self.place.dir(id);
         let failed = |error: io::Error| BackendError::new(format!("cannot end {id}"), error);
-        if let Some(begun) = dir.begun().map_err(failed)? {
-            shims::end(&begun, self.config.grace).await.map_err(failed)?;
+        // A shim that an earlier runed started a moment ago may still be on its way: it must find the run taken.
+        let nobody_runs_it =
+            dir.begun().map_err(failed)?.is_none() && dir.begin_never().map_err(failed)?;
+        if !nobody_runs_it && let Some(begun) = dir.begun().map_err(failed)? {
+            shims::end(&begun, self.place.config.grace).await.map_err(failed)?;
         }
         if look(&dir).map_err(failed)? == Found::Lost {
             shims::end_leftovers(&dir).await.map_err(failed)?;
@@ -245,15 +306,9 @@ impl Backend for ProcessBackend {
     }
 
     async fn log(&self, id: &RunId) -> Result<Log, BackendError> {
-        let dir = self.dir(id);
-        let failed = |error: io::Error| BackendError::new(format!("cannot read {id}'s log"), error);
-        match dir.order() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Log::default()),
-            order => {
-                let bound = order.map_err(failed)?.limits.output_bytes;
-                output::read(dir.path(), bound).map_err(failed)
-            }
-        }
+        let wanted = id.clone();
+        let log = self.blocking(move |place| place.log(&wanted)).await;
+        log.map_err(|error: io::Error| BackendError::new(format!("cannot read {id}'s log"), error))
     }
 
     async fn sweep(
@@ -261,23 +316,18 @@ impl Backend for ProcessBackend {
         keep: &BTreeSet<RunId>,
         forget_before: Timestamp,
     ) -> Result<Vec<RunId>, BackendError> {
-        let place = self.runs.display();
-        let failed = |error: io::Error| BackendError::new(format!("cannot sweep {place}"), error);
+        let runs = self.place.runs.display();
+        let failed = |error: io::Error| BackendError::new(format!("cannot sweep {runs}"), error);
+        let keep = keep.clone();
+        let others = self.blocking(move |place| place.others(&keep)).await.map_err(failed)?;
         let mut ended = Vec::new();
-        for entry in std::fs::read_dir(&self.runs).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let id = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
-            let Some(id) = id.filter(|id| !keep.contains(id)) else { continue };
-            let dir = RunDir::at(entry.path());
-            if matches!(look(&dir), Ok(Found::Alive)) {
+        for (id, alive) in others {
+            if alive {
                 self.cancel(&id).await?;
-                ended.push(id);
+                ended.push(id.clone());
             }
-            // One that never began, or is not understood, is of no use to anybody.
-            let began = dir.begun().ok().flatten().map_or(0, |begun| begun.at_ms);
-            if began < forget_before.0 {
-                dir.remove().map_err(failed)?;
-            }
+            let forget = move |place: &Place| place.forget(&id, forget_before);
+            self.blocking(forget).await.map_err(failed)?;
         }
         Ok(ended)
     }

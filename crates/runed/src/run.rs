@@ -200,6 +200,11 @@ impl Ended {
             How::Exited { code } => {
                 (RunEnd::Crashed, said(&format!("the agent exited with code {code}")))
             }
+            // The kernel's own way out when memory is short.
+            How::Signalled { signal: 9 } => (
+                RunEnd::Crashed,
+                said("the agent was ended by signal 9; see whether the machine ran out of memory"),
+            ),
             How::Signalled { signal } => {
                 (RunEnd::Crashed, said(&format!("the agent was ended by signal {signal}")))
             }
@@ -235,7 +240,7 @@ pub fn bounded(asked: Limits, wall_clock_max_seconds: u32) -> Limits {
 /// The least output that is kept, in bytes: below it a log says nothing.
 const OUTPUT_MIN: u32 = 4 * 1024;
 /// The most output that is kept, in bytes.
-const OUTPUT_MAX: u32 = 64 * 1024 * 1024;
+const OUTPUT_MAX: u32 = 8 * 1024 * 1024;
 
 /// Why bounds cannot be applied: one of them is nothing.
 pub fn missing_bound(limits: &Limits) -> Option<&'static str> {

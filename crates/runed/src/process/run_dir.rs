@@ -128,6 +128,13 @@ impl RunDir {
         }
     }
 
+    /// Claims the run for nobody, so that a shim that is still on its way does not begin it. False when one has begun.
+    pub fn begin_never(&self) -> io::Result<bool> {
+        let nobody = Begun { pid: 0, start_ticks: 0, boot_id: String::new(), at_ms: 0 };
+        // A shim is started after its directory is made.
+        if self.path.exists() { self.begin(&nobody) } else { Ok(true) }
+    }
+
     /// The shim that began the run.
     pub fn begun(&self) -> io::Result<Option<Begun>> {
         self.read("begun.json")
@@ -217,6 +224,15 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["begun.json"], "nothing half done is left");
+    }
+
+    #[test]
+    fn a_run_that_is_claimed_for_nobody_is_begun_by_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = RunDir::at(place.path());
+        assert!(dir.begin_never().unwrap());
+        assert!(!dir.begin(&begun(10)).unwrap(), "a shim that comes late does nothing");
+        assert!(RunDir::at(place.path().join("gone")).begin_never().unwrap(), "nothing to claim");
     }
 
     #[test]

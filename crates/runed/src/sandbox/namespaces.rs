@@ -2,6 +2,7 @@
 
 use super::{Failure, Layers, failed, loopback};
 use nix::sched::{CloneFlags, unshare};
+use rustix::system::sethostname;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
     set_capabilities,
@@ -36,8 +37,20 @@ pub(super) fn enter(layers: &mut Layers) -> Result<(), Failure> {
         }
     }
     (layers.processes, layers.network) = (true, true);
+    if layers.users {
+        forbid_more();
+    }
+    // The machine's name is nobody's business, and no loss if it stays.
+    let _kept = sethostname(b"agent").is_err();
     layers.loopback = loopback::up().is_ok();
     Ok(())
+}
+
+/// Forbids user namespaces below this one: each would give back capabilities, and with them the reach into the kernel
+/// that comes with those. The limit is this namespace's own; outside of one it would be the machine's.
+fn forbid_more() {
+    // A kernel without the limit, or a /proc that cannot be written, leaves it as it was.
+    let _kept = fs::write("/proc/sys/user/max_user_namespaces", "0").is_err();
 }
 
 /// Says what entering has given.

@@ -160,6 +160,25 @@ async fn this_machine_hides_the_data_directory_and_says_what_with() {
 }
 
 #[tokio::test]
+async fn an_agent_gets_no_capability_back_by_another_namespace() {
+    let limit = || fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap();
+    let before = limit();
+    let machine = Machine::new(Without::default());
+    let backend = machine.process().await;
+    let script =
+        "grep -i ^cap /proc/self/status; id -u; unshare -U true && echo nested; hostname; true";
+    let (spec, _) = machine.run("nested", script);
+    backend.start(&spec).await.unwrap();
+    within("the end", backend.watch(&spec.id)).await.unwrap();
+    let log = String::from_utf8(backend.log(&spec.id).await.unwrap().bytes).unwrap();
+    let sets = log.lines().filter_map(|line| line.strip_prefix("Cap")?.split_once('\t'));
+    let values: Vec<&str> = sets.map(|(_, value)| value).collect();
+    assert_eq!(values, ["0000000000000000"; 5], "{log}");
+    assert!(!log.contains("nested") && !log.lines().any(|line| line == "0"), "{log}");
+    assert_eq!(limit(), before, "the machine's own limit stays");
+}
+
+#[tokio::test]
 async fn with_less_of_a_sandbox_only_offline_runs_and_the_refusal_says_so() {
     for (without, leak) in [
         (Without { namespaces: true, landlock: false }, "speak to other sockets"),
