@@ -160,12 +160,23 @@ async fn set(
     drop(value);
     output.note(&format!("{name} is written to {place}"));
     if Addresses::find(instance).is_ok() && instance.run_dir().join("admin.sock").exists() {
-        let status = status(instance, true).await?;
-        return show(&only(status, &name), output);
+        let status = only(status(instance, true).await?, &name);
+        show(&status, output)?;
+        return taken(&status, &name);
     }
     output.line(&format!(
         "{name} is in {place}; the instance does not run, and takes it up when it starts"
     ))
+}
+
+/// Whether every daemon that uses `name` took the value up.
+fn taken(status: &Status, name: &Name) -> Result<(), Failure> {
+    let all = status.daemons.iter().flat_map(|daemon| &daemon.secrets);
+    let Some(reason) = all.filter_map(|secret| secret.error.as_ref()).next() else {
+        return Ok(());
+    };
+    let line = format!("{name} is written, and will not do: {reason}; set it again");
+    Err(Failure::new(Exit::Data, line))
 }
 
 fn only(mut status: Status, name: &Name) -> Status {
