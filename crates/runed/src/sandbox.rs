@@ -119,7 +119,6 @@ fn outside(dir: &str, report: &mut Report) -> Result<ExitCode, Failure> {
         return Err(Failure::passing("this launcher has no shim", orphan));
     }
     let mut layers = Layers::default();
-    confine::share_processors(&order, &mut layers);
     if order.without.namespaces {
         layers.missing.push("no namespaces: they are left out by order".into());
     } else {

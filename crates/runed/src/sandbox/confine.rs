@@ -41,7 +41,7 @@ pub(super) fn close_inherited(report: &Report) -> io::Result<()> {
 
 /// Leaves some processors to the rest of the machine. A program can undo this, and the nearest thing to a share of a
 /// processor without control groups is a whole one.
-pub(super) fn share_processors(order: &Order, layers: &mut Layers) {
+fn share_processors(order: &Order, layers: &mut Layers) {
     let wanted = usize::try_from(order.limits.cpu_milli.div_ceil(1000)).unwrap_or(usize::MAX);
     // Runs do not all get the first ones.
     let first = order.run.bytes().map(usize::from).sum::<usize>();
@@ -56,7 +56,7 @@ pub(super) fn share_processors(order: &Order, layers: &mut Layers) {
         sched_setaffinity(None, &set)
     });
     match shared.and_then(|()| rustix::process::nice(NICENESS)) {
-        Ok(_) => layers.enforced.push(format!("{wanted} processors at most, unless undone")),
+        Ok(_) => layers.enforced.push("some processors only, unless a program undoes that".into()),
         Err(error) => layers.missing.push(format!("processors are not bounded: {error}")),
     }
 }
@@ -64,6 +64,7 @@ pub(super) fn share_processors(order: &Order, layers: &mut Layers) {
 /// Gives up what an agent does not need, and can never have back.
 pub(super) fn confine(order: &Order, layers: &mut Layers) -> Result<(), Failure> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    share_processors(order, layers);
     limits(order, layers)?;
     rustix::thread::set_no_new_privs(true).map_err(failed("cannot forbid new privileges"))?;
     namespaces::empty_bounding_set();
@@ -91,7 +92,7 @@ fn limits(order: &Order, layers: &mut Layers) -> Result<(), Failure> {
         (Resource::Memlock, 1 << 20),
     ];
     if layers.users {
-        // Counted in the namespace. Outside of one it would count the daemon's processes too.
+        // Counted in the namespace, and not for root. Outside of one it would count the daemon's processes too.
         wanted.push((Resource::Nproc, u64::from(order.limits.pids)));
     }
     for (resource, most) in wanted {
@@ -100,10 +101,7 @@ fn limits(order: &Order, layers: &mut Layers) -> Result<(), Failure> {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
             .map_err(failed("cannot set a resource limit"))?;
     }
-    layers.enforced.push(format!(
-        "{} MiB, {} processes, {} s, no core dumps",
-        order.limits.memory_mib, order.limits.pids, order.limits.wall_clock_seconds
-    ));
+    layers.enforced.push("limits on memory, files and time; no core dumps".into());
     Ok(())
 }
 

@@ -81,7 +81,7 @@ fn enter(root: &Path) -> Result<(), RootError> {
 fn bound_processes(proc: &Path, order: &Order, layers: &mut Layers) {
     let most = order.limits.pids.saturating_add(LAUNCHER_PIDS).max(PID_MAX_LEAST);
     if fs::write(proc.join("sys/kernel/pid_max"), most.to_string()).is_ok() {
-        layers.enforced.push(format!("{most} process ids"));
+        layers.enforced.push("a bound on process ids".into());
     }
 }
 
