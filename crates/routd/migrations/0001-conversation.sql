@@ -63,6 +63,8 @@ CREATE TABLE turns (
 CREATE UNIQUE INDEX turns_one_active ON turns (folder) WHERE state IN ('starting', 'running');
 CREATE INDEX turns_queued ON turns (not_before, seq) WHERE state = 'queued';
 CREATE INDEX turns_of_chat ON turns (chat_jid, seq);
+CREATE INDEX turns_of_folder ON turns (folder, seq);
+CREATE INDEX turns_with_endpoint ON turns (seq) WHERE endpoint IS NOT NULL;
 
 CREATE TABLE turn_steps (
     id INTEGER PRIMARY KEY,
@@ -103,6 +105,7 @@ CREATE TABLE messages (
     CHECK ((disposition = 'said') = (outbound = 1))
 ) STRICT;
 CREATE INDEX messages_of_chat ON messages (chat_jid, seq);
+CREATE INDEX messages_of_chat_and_folder ON messages (chat_jid, folder, seq);
 CREATE INDEX messages_of_turn ON messages (turn_id, seq) WHERE turn_id IS NOT NULL;
 CREATE INDEX messages_by_id ON messages (id);
 CREATE INDEX messages_observed ON messages (folder, seq) WHERE disposition = 'observed';

@@ -27,7 +27,9 @@ use std::{sync::Arc, time::Duration};
 
 /// The waits while runed is not there, from the first to the longest.
 const WAIT_MIN: Duration = Duration::from_millis(100);
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// A look that comes back sooner than this, with nothing new, is followed by a wait.
+const LOOK_MIN: Duration = Duration::from_secs(1);
 /// How long one look at a run waits for news.
 const LOOK_SECONDS: u32 = 25;
 /// How much later than the agent routd gives up: runed ends a run first, and says so.
@@ -130,7 +132,7 @@ impl Driver<'_> {
                 let changed = self.last.replace(run.state) != Some(run.state);
                 self.follow(&turn, &run).await?;
                 // A runed that does not wait with its answer is not asked without end.
-                Ok(if changed || began.elapsed() > WAIT_MAX { Step::On } else { Step::Wait })
+                Ok(if changed || began.elapsed() > LOOK_MIN { Step::On } else { Step::Wait })
             }
         }
     }

@@ -23,6 +23,11 @@ use std::sync::Arc;
 
 /// Messages that one look shows when it does not say.
 const INSPECT: u32 = 20;
+/// Bytes of one message that one look shows, and of all of them.
+const SHOWN_MAX: usize = 32 * 1024;
+const SHOWN_ALL: usize = 512 * 1024;
+/// Changes that one turn makes: an agent that runs in a circle ends here.
+const CHANGES_MAX: u32 = 500;
 /// Bytes of an idempotency key.
 const KEY_MAX: usize = 256;
 
@@ -105,6 +110,10 @@ async fn change(
         if let Some(answer) = tools::answered(tx, &call)? {
             return serde_json::from_str(&answer)
                 .map_err(|_| Fault::Defect("the answer of a tool cannot be read".into()));
+        }
+        if tools::count(tx, &turn.id)? >= CHANGES_MAX {
+            let text = format!("this turn has made {CHANGES_MAX} changes, which is enough");
+            return Err(Fault::Conflict(text));
         }
         let rights = Rights::of(tx, &turn.folder)?;
         let answer = carry_out(tx, &progress, &rights, &turn, &change, now)?;
@@ -198,13 +207,24 @@ async fn inspect(app: &Arc<App>, attempt: &Attempt, asked: Inspect) -> Result<An
         let before = asked.before.unwrap_or(i64::MAX);
         Ok::<_, Fault>(messages::recent(conn, &chat, &folder, before, limit)?)
     });
-    let messages: Vec<Value> = found.await?.into_iter().map(shown).collect();
+    let mut room = SHOWN_ALL;
+    let mut messages: Vec<Value> = Vec::new();
+    // The newest first, as far as there is room; `before` asks for the others.
+    for message in found.await?.into_iter().rev() {
+        let Some(left) = room.checked_sub(message.content.len().min(SHOWN_MAX)) else { break };
+        room = left;
+        messages.push(shown(message));
+    }
+    messages.reverse();
     let structured = json!({ "messages": messages });
     Ok(Answer { text: structured.to_string(), structured: Some(structured) })
 }
 
-fn shown(message: messages::Message) -> Value {
+fn shown(mut message: messages::Message) -> Value {
+    let whole = message.content.len();
+    message.content.truncate(message.content.floor_char_boundary(SHOWN_MAX));
     json!({
+        "cut": whole > message.content.len(),
         "seq": message.seq,
         "id": message.id,
         "chat_jid": message.chat_jid,

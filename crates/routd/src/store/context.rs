@@ -128,8 +128,9 @@ pub(crate) fn observed(
                  disposition, turn_id, reply_to, attachments, sent_at, received_at, rule
              FROM messages
              WHERE folder = ?1 AND disposition = 'observed' AND seq < ?2 AND seq > coalesce(
-                 (SELECT max(m.seq) FROM messages m JOIN turns t ON t.id = m.turn_id
-                  WHERE m.folder = ?1 AND m.outbound = 0 AND t.state = 'ended'), 0)
+                 (SELECT max(seq) FROM messages WHERE outbound = 0 AND turn_id =
+                     (SELECT id FROM turns WHERE folder = ?1 AND state = 'ended'
+                      ORDER BY seq DESC LIMIT 1)), 0)
              ORDER BY seq DESC LIMIT ?3",
         )?
         .query_map((folder.as_str(), before, OBSERVED_MAX), messages::read)?

@@ -7,6 +7,9 @@ use proto::{
 };
 use rusqlite::{Connection, Row};
 
+/// Bytes of text after which a page ends, whatever its limit says.
+const PAGE_BYTES: usize = 4 << 20;
+
 /// A message was written.
 pub(crate) fn message(
     conn: &Connection,
@@ -79,15 +82,25 @@ pub(crate) fn page(
     limit: u32,
 ) -> rusqlite::Result<Vec<FeedEvent>> {
     let order = if after.is_some() { "ASC" } else { "DESC" };
-    let mut events = conn
-        .prepare_cached(&format!(
-            "SELECT f.seq, f.at, f.topic, f.kind, f.turn_id, f.text, f.outcome, m.id, m.sender,
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT f.seq, f.at, f.topic, f.kind, f.turn_id, f.text, f.outcome, m.id, m.sender,
                  m.sender_name, m.outbound, m.content, m.reply_to
              FROM feed AS f LEFT JOIN messages AS m ON m.seq = f.message_seq
              WHERE f.chat_jid = ?1 AND f.seq > ?2 ORDER BY f.seq {order} LIMIT ?3"
-        ))?
-        .query_map((chat.as_str(), after.unwrap_or(0), limit), read)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+    ))?;
+    let rows = statement.query_map((chat.as_str(), after.unwrap_or(0), limit), read)?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    for event in rows {
+        let event = event?;
+        if let FeedItem::Message { content, .. } = &event.what {
+            bytes += content.len();
+        }
+        // One event is always shown, so that a reader gets on.
+        if bytes > PAGE_BYTES && !events.is_empty() {
+            break;
+        }
+        events.push(event);
+    }
     events.sort_by_key(|event| event.seq);
     Ok(events)
 }

@@ -79,6 +79,12 @@ pub(crate) fn keep(
     Ok(())
 }
 
+/// How many calls that changed something a turn has made.
+pub(crate) fn count(conn: &Connection, turn_id: &str) -> rusqlite::Result<u32> {
+    conn.prepare_cached("SELECT count(*) FROM tool_calls WHERE turn_id = ?1")?
+        .query_row([turn_id], |row| row.get(0))
+}
+
 /// A folder's memory.
 pub(crate) fn memory(conn: &Connection, folder: &Folder) -> rusqlite::Result<Option<String>> {
     conn.prepare_cached("SELECT content FROM memories WHERE folder = ?1")?

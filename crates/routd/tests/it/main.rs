@@ -18,5 +18,6 @@ mod routing;
 mod runed;
 mod secrets;
 mod stage;
+mod start;
 mod tools;
 mod turns;

@@ -296,3 +296,47 @@ async fn a_folder_that_is_removed_stops_its_turns_and_says_so() {
     assert_eq!(stage.outcome(CHAT, "m3", 0).await.state, MessageState::Unrouted);
     assert_eq!(stage.runed.started().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_runs_in_a_circle_is_stopped_from_changing_more() {
+    let stage = Stage::new().await;
+    stage.say(CHAT, "m1", "hello").await;
+    let run = stage.runed.nth(0).await;
+    let agent = Agent::on(&run);
+    let again = || agent.tool("set_memory", serde_json::json!({ "content": "round" }), None);
+    for _ in 0..500 {
+        assert!(!again().await.is_error);
+    }
+    let told = again().await;
+    assert!(told.is_error && told.text.contains("500"), "{told:?}");
+    // It can still end its turn.
+    agent.result(Outcome::Replied, Some("done")).await.unwrap();
+    assert_eq!(stage.ended(CHAT, "m1").await.state, MessageState::Answered);
+    let text = stage.context().metrics.text().unwrap();
+    assert!(text.contains(r#"arizuko_turns_total{outcome="answered"} 1"#), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_the_feed_stays_small_enough_to_be_read() {
+    let stage = Stage::new().await;
+    stage.runed.down(true);
+    let long = "x".repeat(262_144);
+    for n in 0..40 {
+        stage.say(CHAT, &format!("m{n}"), &long).await;
+    }
+    let (mut seen, mut cursor, mut pages) = (0, 0, 0);
+    loop {
+        let page = stage.feed_after(CHAT, cursor, 0).await;
+        if page.events.is_empty() {
+            break;
+        }
+        let bytes = serde_json::to_vec(&page).unwrap().len();
+        assert!(bytes < 8 << 20, "{bytes}");
+        let messages =
+            |event: &&proto::routd::FeedEvent| matches!(event.what, FeedItem::Message { .. });
+        seen += page.events.iter().filter(messages).count();
+        cursor = page.cursor;
+        pages += 1;
+    }
+    assert!(seen == 40 && pages > 1, "{seen} messages on {pages} pages");
+}
