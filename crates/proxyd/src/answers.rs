@@ -62,7 +62,7 @@ impl Refusal {
     pub fn answer(self, asked: &HeaderMap, request_id: &str) -> Response<String> {
         let mut response = if wants_html(asked) {
             let note = format!("<small>Reference {}</small>", escape(request_id));
-            page(self.title, &self.detail, &note)
+            page(self.title, &sentence(&self.detail), &note)
         } else {
             let problem = Problem {
                 status: self.status.as_u16(),
@@ -120,6 +120,13 @@ pub fn wants_html(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
+/// A problem's detail as a sentence of its own.
+fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 /// `more` is HTML of ours.
 fn page(title: &str, text: &str, more: &str) -> Response<String> {
     let (title, text) = (escape(title), escape(text));
@@ -157,7 +164,7 @@ mod tests {
         let page = refusal().answer(&browser, "r1");
         assert_eq!(page.status(), 404);
         assert_eq!(page.headers()["retry-after"], "2", "rounded up");
-        assert!(page.body().contains("nothing &lt;here&gt;") && page.body().contains("r1"));
+        assert!(page.body().contains("<p>Nothing &lt;here&gt;.</p>") && page.body().contains("r1"));
         let policy = page.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.contains("sha256-") && !policy.contains("unsafe"), "{policy}");
         let problem = refusal().answer(&HeaderMap::new(), "r1");

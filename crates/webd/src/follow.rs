@@ -87,10 +87,9 @@ impl Follow {
             // The page is asked for again, once it can be known whether it may be told.
             Err(NoLink::NotAsked(_)) => return Next::Later,
         }
-        let had = self.after.unwrap_or(i64::MIN);
-        self.after = Some(page.cursor.max(had));
-        let new = page.events.into_iter().filter(|event| event.seq > had);
-        Next::Events(new.filter(|event| concerns(event, &self.topic)).collect())
+        self.after = Some(page.cursor);
+        let heard = page.events.into_iter().filter(|event| concerns(event, &self.topic));
+        Next::Events(heard.collect())
     }
 }
 

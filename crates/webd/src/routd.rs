@@ -14,8 +14,10 @@ const OWN: Name = Name::literal("CHANNEL_SECRET_WEBD");
 
 /// How long a message is sent again to a routd that is away, before its sender is told.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(8);
-/// The wait before that, each time.
-const DELIVERY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a link is asked for again. A restart takes less.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(3);
+/// The wait before each repeat, where routd does not say how long.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What webd proves itself with when it delivers a message.
 pub static CHANNEL_SECRET: Bundle<ChannelSecret> = Bundle {
@@ -63,7 +65,8 @@ impl Routd {
     /// What a token opens; `None` where there is no such link of that kind.
     pub async fn resolve(&self, kind: LinkKind, token: &str) -> Result<Option<Link>, PeerError> {
         let request = ResolveLink { token: token.to_owned(), kind };
-        match self.peer.call(&RESOLVE_LINK, &request).await {
+        let ask = || self.peer.call(&RESOLVE_LINK, &request);
+        match patiently(QUESTION_PATIENCE, "a link waits for routd", ask).await {
             Ok(link) => Ok(Some(link).filter(|link| link.kind == kind)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -73,17 +76,7 @@ impl Routd {
     /// Delivers one message: answers once routd has committed it. Safe to repeat, and repeated
     /// while routd is away, because the message has an id.
     pub async fn deliver(&self, message: &NewMessage) -> Result<MessageAck, PeerError> {
-        let deadline = Instant::now() + DELIVERY_PATIENCE;
-        loop {
-            match self.present(message).await {
-                Err(error) if error.is_retryable() && Instant::now() < deadline => {
-                    tracing::warn!(%error, id = %message.id, "a message waits for routd");
-                    sleep(error.retry_after().unwrap_or(DELIVERY_PAUSE).min(DELIVERY_PATIENCE))
-                        .await;
-                }
-                other => return other,
-            }
-        }
+        patiently(DELIVERY_PATIENCE, "a message waits for routd", || self.present(message)).await
     }
 
     async fn present(&self, message: &NewMessage) -> Result<MessageAck, PeerError> {
@@ -110,6 +103,27 @@ impl Routd {
             Ok(outcome) => Ok(Some(outcome)),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// Repeats a call that is safe to repeat while routd is away, for as long as `patience` lasts.
+async fn patiently<R, F>(
+    patience: Duration,
+    what: &'static str,
+    call: impl Fn() -> F,
+) -> Result<R, PeerError>
+where
+    F: Future<Output = Result<R, PeerError>>,
+{
+    let deadline = Instant::now() + patience;
+    loop {
+        match call().await {
+            Err(error) if error.is_retryable() && Instant::now() < deadline => {
+                tracing::warn!(error = %kit::chain(&error), what);
+                sleep(error.retry_after().unwrap_or(PAUSE).min(patience)).await;
+            }
+            other => return other,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -51,8 +52,32 @@ impl Wire {
         }
     }
 
+    /// Breaks every connection, and takes new ones only to break them at once: whoever calls then
+    /// does not know what became of the call. Tells when one has been broken so.
+    pub async fn swallow(&mut self) -> CancellationToken {
+        self.cut().await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let (stop, swallowed) = (CancellationToken::new(), CancellationToken::new());
+        let (until, first) = (stop.clone(), swallowed.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = until.cancelled() => return,
+                    Ok((mut near, _)) = listener.accept() => {
+                        near.read_u8().await.ok();
+                        drop(near);
+                        first.cancel();
+                    }
+                }
+            }
+        });
+        self.cut = Some((stop, task));
+        swallowed
+    }
+
     /// Carries again, under the same address.
     pub async fn mend(&mut self) {
+        self.cut().await;
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.carry(listener);
     }
