@@ -240,4 +240,13 @@ pub struct RunedStatus {
     pub running: u64,
     /// How many may run at once.
     pub capacity: u32,
+    /// What the backend enforces around an agent on this machine, one short phrase each.
+    #[serde(default)]
+    pub enforced: Vec<String>,
+    /// What it does not, and what follows from that.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// The harnesses that may run here.
+    #[serde(default)]
+    pub harnesses: Vec<String>,
 }

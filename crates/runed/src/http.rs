@@ -114,7 +114,11 @@ async fn log(app: Arc<App>, _: Caller, asked: EndRun) -> Answer<RunLog> {
 
 async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Answer<RunedStatus> {
     let counts = app.store.counts().await.map_err(broken)?;
+    let described = app.backend.describe();
     Ok(RunedStatus {
+        enforced: described.enforced,
+        missing: described.missing,
+        harnesses: described.harnesses.into_iter().map(str::to_owned).collect(),
         backend: app.backend.name().to_owned(),
         pending: counts.pending.unsigned_abs(),
         running: counts.running.unsigned_abs(),

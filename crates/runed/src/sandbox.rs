@@ -151,7 +151,7 @@ fn within(dir: &str, seen: &str, report: &mut Report) -> Result<ExitCode, Failur
     namespaces::describe(&mut layers);
     match root::build(&dir.file("root"), &order, &mut layers) {
         Ok(()) => layers.root = true,
-        Err(error) => layers.missing.push(format!("no root of its own: {error}")),
+        Err(error) => layers.missing.push(format!("no root of its own: {}", kit::chain(&error))),
     }
     confine::confine(&order, &mut layers)?;
     // An agent that could look into PID 1 could speak for it.

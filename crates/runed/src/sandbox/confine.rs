@@ -75,7 +75,7 @@ pub(super) fn confine(order: &Order, layers: &mut Layers) -> Result<(), Failure>
         return Ok(());
     }
     if let Err(error) = rules::restrict(order, layers) {
-        layers.missing.push(format!("no Landlock: {error}"));
+        layers.missing.push(format!("no Landlock: {}", kit::chain(&error)));
     }
     Ok(())
 }

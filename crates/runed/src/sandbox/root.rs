@@ -21,10 +21,11 @@ const PID_MAX_LEAST: u32 = 301;
 
 /// Why the root could not be built: the step and what the system said.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} {path}: {source}", path = path.display())]
+#[error("cannot {step} {path}", path = path.display())]
 pub(super) struct RootError {
     step: &'static str,
     path: PathBuf,
+    #[source]
     source: io::Error,
 }
 

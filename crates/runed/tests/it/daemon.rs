@@ -169,6 +169,8 @@ async fn a_run_is_started_once_followed_to_its_end_and_written_down() {
     let status = runed.operator.call(&STATUS, &Nothing {}).await.unwrap();
     assert_eq!((status.pending, status.running, status.capacity), (0, 0, 4));
     assert_eq!(status.backend, "process");
+    assert!(status.enforced.iter().any(|text| text.contains("capabilities")), "{status:?}");
+    assert!(status.harnesses.contains(&"offline".to_owned()), "{status:?}");
 }
 
 #[tokio::test]
