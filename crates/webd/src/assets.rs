@@ -14,6 +14,13 @@ pub struct Asset {
     pub content: &'static str,
 }
 
+/// The style sheet, in the order in which its parts win.
+const STYLE: &str = concat!(
+    include_str!("assets/page.css"),
+    include_str!("assets/talk.css"),
+    include_str!("assets/media.css")
+);
+
 /// The files of the chat page.
 #[derive(Debug)]
 pub struct Assets {
@@ -25,8 +32,7 @@ pub struct Assets {
 impl Assets {
     /// The files that were built into the program.
     pub fn new() -> Self {
-        let style =
-            asset("chat", "css", "text/css; charset=utf-8", include_str!("assets/chat.css"));
+        let style = asset("chat", "css", "text/css; charset=utf-8", STYLE);
         let script =
             asset("chat", "js", "text/javascript; charset=utf-8", include_str!("assets/chat.js"));
         let icon = asset("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg"));

@@ -80,6 +80,29 @@ async fn who_is_logged_in_is_told_to_webd_and_the_session_is_not() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_that_ended_tls_is_believed_and_nobody_else() {
+    let behind = Edge::with(|rig| rig.setting("TRUSTED_PROXIES", "127.0.0.0/8")).await;
+    let direct = Edge::start().await;
+    for (edge, believed) in [(&behind, true), (&direct, false)] {
+        let answer = client()
+            .get(edge.at("/chat/token/"))
+            .header("x-forwarded-for", "198.51.100.7")
+            .header("x-forwarded-proto", "https")
+            .header("x-request-id", "from-the-balancer")
+            .header("cookie", format!("__Host-arizuko_session={COOKIE}"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.headers().contains_key("strict-transport-security"), believed);
+        assert_eq!(answer.headers()["x-request-id"] == "from-the-balancer", believed);
+        let seen = edge.daemons.last().1;
+        assert_eq!(seen["x-forwarded-proto"] == "https", believed);
+        assert_eq!(seen["x-forwarded-for"] == "198.51.100.7", believed);
+        assert_eq!(seen.contains_key("x-user-subject"), believed, "the cookie that TLS protects");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_hardened_and_keeps_what_is_the_daemon_s() {
     let edge = Edge::start().await;
     let answer = edge.get("/chat/token/").await;
