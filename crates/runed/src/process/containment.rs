@@ -68,6 +68,7 @@ impl Containment {
                 missing.extend(leaks(reached).into_iter().map(|leak| format!("a trial: {leak}")));
                 missing.push("agents run as the daemon's own user and share its kernel: for one trusted tenant".into());
                 missing.push("memory and processes of a run as a whole are looked at twice a second, not bounded by the kernel".into());
+                missing.push("the disk space of a home is not bounded".into());
                 let harnesses = [Harness::Offline, Harness::Command].into_iter();
                 Description {
                     enforced: made_of.enforced.clone(),

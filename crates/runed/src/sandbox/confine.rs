@@ -70,6 +70,9 @@ pub(super) fn confine(order: &Order, layers: &mut Layers) -> Result<(), Failure>
     namespaces::empty_bounding_set();
     namespaces::drop_capabilities().map_err(failed("cannot drop the capabilities"))?;
     layers.enforced.push("no capabilities, no new privileges".into());
+    if !layers.users && rustix::process::getuid().is_root() {
+        layers.missing.push("agents are root by name, without its capabilities".into());
+    }
     if order.without.landlock {
         layers.missing.push("no Landlock: it is left out by order".into());
         return Ok(());
