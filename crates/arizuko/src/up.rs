@@ -9,11 +9,13 @@ use crate::{
     output::Output,
     session, sources,
 };
-use kit::{Bound, Clock, Process, Program, Setting, StartError, parse};
+use kit::{Bound, Clock, Process, Program, StartError, parse};
 use proto::Daemon;
+use proxyd::PROXYD_TLS_ADDR;
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
+    net,
 };
 use secrets::{Keeper, Policy, WallClock};
 use std::{
@@ -31,19 +33,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// The edge's port for TLS.
+const TLS_PORT: u16 = 8443;
 /// The first wait before a daemon that failed starts again; it doubles up to [`RESTART_MAX`].
 const RESTART_MIN: Duration = Duration::from_millis(200);
 /// The longest such wait.
 const RESTART_MAX: Duration = Duration::from_secs(30);
-
-/// Where the edge listens for TLS.
-static PROXYD_TLS_ADDR: Setting<SocketAddr> = Setting {
-    name: "PROXYD_TLS_ADDR",
-    default: ":8443",
-    about: "Where the edge listens for TLS, once there is a pair.",
-    expects: "an address such as :8443",
-    parse: parse::socket_addr,
-};
 
 /// One daemon with its sockets, ready to start.
 struct Place {
@@ -244,7 +239,9 @@ fn places(
             *url = set;
         }
     }
-    let process = Process { urls: found.daemons.clone(), ..process };
+    let tls = tls_address(instance, args)?.to_string();
+    let settings = process.settings.with(PROXYD_TLS_ADDR.name, tls);
+    let process = Process { urls: found.daemons.clone(), settings, ..process };
     let place =
         |(program, listener, bound)| Place { program, listener, bound, process: process.clone() };
     Ok((bound.into_iter().map(place).collect(), found))
@@ -261,17 +258,36 @@ fn edge_sockets(
     found.edge = url("http", &plain)?;
     let mut tls = None;
     if args.port_base.is_some() {
-        let set = instance.settings.raw(PROXYD_TLS_ADDR.name, "").0;
-        let port = shifted(8443, args.port_base);
-        let address = match set.is_empty() {
-            true => SocketAddr::from(([127, 0, 0, 1], port)),
-            false => instance.settings.get(&PROXYD_TLS_ADDR)?,
-        };
-        let listener = bind(address)?;
+        let listener = reserve(tls_address(instance, args)?)?;
         found.edge_tls = Some(url("https", &listener)?);
         tls = Some(Arc::new(listener));
     }
     Ok(Bound { plain: Some(Arc::new(plain)), tls })
+}
+
+/// Where the edge serves TLS in `up`: on loopback, unless it was set.
+fn tls_address(instance: &Instance, args: &Up) -> Result<SocketAddr, Failure> {
+    if instance.settings.raw(PROXYD_TLS_ADDR.name, "").0.is_empty() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], shifted(TLS_PORT, args.port_base))));
+    }
+    Ok(instance.settings.get(&PROXYD_TLS_ADDR)?)
+}
+
+/// Takes `address` without listening, so that its port is known and whoever connects before the
+/// edge has a certificate is refused at once.
+fn reserve(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let take = || -> io::Result<TcpListener> {
+        let family = match address {
+            SocketAddr::V4(_) => net::AddressFamily::INET,
+            SocketAddr::V6(_) => net::AddressFamily::INET6,
+        };
+        let flags = net::SocketFlags::CLOEXEC;
+        let socket = net::socket_with(family, net::SocketType::STREAM, flags, None)?;
+        net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        net::bind(&socket, &address)?;
+        Ok(TcpListener::from(socket))
+    };
+    take().map_err(|source| StartError::Listen { address, source }.into())
 }
 
 /// A default port, moved to where `--port-base` wants it; 0 for any free one.
@@ -280,7 +296,7 @@ fn shifted(port: u16, base: Option<u16>) -> u16 {
         (None, port) => port,
         (Some(0), _) => 0,
         // The edge's TLS port comes right after the others.
-        (Some(base), 8443) => base.saturating_add(12),
+        (Some(base), TLS_PORT) => base.saturating_add(12),
         (Some(base), port) => base.saturating_add(port - 8080),
     }
 }

@@ -62,7 +62,11 @@ impl Context {
     }
 }
 
-/// A listener on `address`, or a clone of the one that is bound already.
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A listener on `address`, or a clone of the one that is bound already. What is bound may have been
+/// kept from listening, so that nobody connects before somebody answers: it listens from here on.
 ///
 /// # Errors
 /// The address is taken, or not ours.
@@ -72,7 +76,10 @@ pub fn listen(
 ) -> Result<tokio::net::TcpListener, StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = match bound {
-        Some(bound) => bound.try_clone().map_err(failed)?,
+        Some(bound) => {
+            rustix::net::listen(bound, BACKLOG).map_err(|error| failed(error.into()))?;
+            bound.try_clone().map_err(failed)?
+        }
         None => TcpListener::bind(address).map_err(failed)?,
     };
     listener.set_nonblocking(true).map_err(failed)?;

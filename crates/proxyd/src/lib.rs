@@ -35,13 +35,13 @@ mod settings;
 mod tls;
 mod tls_loop;
 
-pub use settings::SETTINGS;
+pub use settings::{PROXYD_TLS_ADDR, SETTINGS};
 
 use edge::Edge;
 use kit::{Context, StartError, listen as bind};
 use listen::Listening;
 use secrets::AnyBundle;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tls::{Pairs, TLS_PAIR};
 use tokio_rustls::TlsAcceptor;
 
@@ -61,7 +61,8 @@ pub async fn start(context: Context) -> Result<axum::Router, StartError> {
     let edge = Arc::new(Edge::new(&context, pairs.clone())?);
     let listening = Listening::new(&context, edge)?;
 
-    let address = context.settings.get(&settings::PROXYD_PUBLIC_ADDR)?;
+    // Whoever composes the process binds it, as LISTEN_ADDR says; alone, it is on its own port.
+    let address = SocketAddr::from(([0, 0, 0, 0], context.daemon.default_port()));
     let plain = bind(context.bound.plain.as_ref(), address)?;
     context.tasks.spawn("proxyd.public", listening.clone().serve(plain, None));
 
@@ -80,7 +81,7 @@ fn start_tls(context: &Context, pairs: Arc<Pairs>, listening: Listening) -> Resu
         tls_loop::run(eye.0.clone(), eye.1.clone(), not_after.clone())
     });
 
-    let address = context.settings.get(&settings::PROXYD_TLS_ADDR)?;
+    let address = context.settings.get(&PROXYD_TLS_ADDR)?;
     let config = pairs
         .server_config()
         .map_err(|error| StartError::Other("TLS could not be set up".into(), Some(error.into())))?;

@@ -4,15 +4,6 @@ use crate::client_address::Trusted;
 use kit::{AnySetting, Setting, parse};
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
-/// Where plain HTTP is served.
-pub const PROXYD_PUBLIC_ADDR: Setting<SocketAddr> = Setting {
-    name: "PROXYD_PUBLIC_ADDR",
-    default: ":8090",
-    about: "Where the edge serves plain HTTP; a load balancer that ends TLS stands before it.",
-    expects: "an address such as :8090 or 127.0.0.1:8090",
-    parse: parse::socket_addr,
-};
-
 /// Where TLS is served.
 pub const PROXYD_TLS_ADDR: Setting<SocketAddr> = Setting {
     name: "PROXYD_TLS_ADDR",
@@ -132,7 +123,6 @@ pub const PROXYD_ANSWER_TIMEOUT: Setting<Duration> = Setting {
 
 /// The settings that proxyd reads.
 pub const SETTINGS: &[&dyn AnySetting] = &[
-    &PROXYD_PUBLIC_ADDR,
     &PROXYD_TLS_ADDR,
     &PROXYD_HTTPS_REDIRECT,
     &WEB_HOST,

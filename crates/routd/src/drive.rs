@@ -256,7 +256,8 @@ async fn start(app: &Arc<App>, turn: &Turn) -> Result<Seen, Fault> {
         attempt: turn.standing.attempt,
         folder: turn.folder.clone(),
         home: ids::opaque(&settings.home)?,
-        image: app.settings.image.clone(),
+        // runed's own choice: no folder names another yet.
+        image: None,
         limits: Limits { wall_clock_seconds: seconds.max(1), ..Limits::default() },
         egress: if egress { Egress::Granted } else { Egress::None },
         endpoint: TurnEndpoint::UnixSocket {

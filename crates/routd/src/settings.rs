@@ -1,17 +1,8 @@
 //! What an operator may set of routd.
 
-use kit::{AnySetting, Setting, SettingError, Settings, parse};
+use kit::{ASSISTANT_NAME, AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use proto::{Folder, turn::Harness};
 use std::time::Duration;
-
-/// How long a run may take.
-pub const RUN_TIMEOUT: Setting<Duration> = Setting {
-    name: "RUN_TIMEOUT",
-    default: "15m",
-    about: "How long an agent may take for one turn.",
-    expects: "a duration from 1s to 24h, such as 15m",
-    parse: run_timeout,
-};
 
 /// How long a chat belongs to the agent after it spoke there.
 pub const ENGAGEMENT_TTL: Setting<Duration> = Setting {
@@ -43,24 +34,6 @@ pub const DEFAULT_FOLDER: Setting<Option<Folder>> = Setting {
     },
 };
 
-/// The image of agent containers.
-pub const CONTAINER_IMAGE: Setting<Option<String>> = Setting {
-    name: "CONTAINER_IMAGE",
-    default: "",
-    about: "The image that agents run in, where the backend has images; runed's own choice when not set.",
-    expects: "an image reference",
-    parse: optional_text,
-};
-
-/// What agents are told that they are called.
-pub const ASSISTANT_NAME: Setting<String> = Setting {
-    name: "ASSISTANT_NAME",
-    default: "arizuko",
-    about: "What agents are told that they are called.",
-    expects: "a name",
-    parse: parse::text,
-};
-
 /// Turns in progress at once.
 pub const TURNS_ACTIVE_MAX: Setting<u32> = Setting {
     name: "TURNS_ACTIVE_MAX",
@@ -76,7 +49,6 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &ENGAGEMENT_TTL,
     &DEFAULT_HARNESS,
     &DEFAULT_FOLDER,
-    &CONTAINER_IMAGE,
     &ASSISTANT_NAME,
     &TURNS_ACTIVE_MAX,
 ];
@@ -88,7 +60,6 @@ pub(crate) struct Values {
     pub(crate) engagement_ms: i64,
     pub(crate) default_harness: Harness,
     pub(crate) default_folder: Option<Folder>,
-    pub(crate) image: Option<String>,
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
 }
@@ -101,22 +72,12 @@ impl Values {
             engagement_ms: i64::try_from(engagement).unwrap_or(i64::MAX),
             default_harness: settings.get(&DEFAULT_HARNESS)?,
             default_folder: settings.get(&DEFAULT_FOLDER)?,
-            image: settings.get(&CONTAINER_IMAGE)?,
             assistant: settings.get(&ASSISTANT_NAME)?,
             active_max: settings.get(&TURNS_ACTIVE_MAX)?,
         })
     }
 }
 
-fn run_timeout(text: &str) -> Option<Duration> {
-    let limits = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
-    parse::duration(text).filter(|time| limits.contains(time))
-}
-
 fn active_max(text: &str) -> Option<u32> {
     parse::number(text).filter(|number| (1..=1000).contains(number))
-}
-
-fn optional_text(text: &str) -> Option<Option<String>> {
-    parse::optional(text, parse::text)
 }

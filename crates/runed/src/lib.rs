@@ -40,7 +40,7 @@ mod sweep_loop;
 
 pub use sandbox::sandbox_main;
 pub use settings::{
-    BackendChoice, CONTAINER_BACKEND, CONTAINER_IMAGE, MAX_CONCURRENT_RUNS, RUN_TIMEOUT, SETTINGS,
+    BackendChoice, CONTAINER_BACKEND, CONTAINER_IMAGE, MAX_CONCURRENT_RUNS, SETTINGS,
 };
 pub use shim::shim_main;
 

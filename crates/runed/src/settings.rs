@@ -1,7 +1,6 @@
 //! What an operator may set of runed.
 
-use kit::{AnySetting, Setting, SettingError, Settings, parse};
-use std::time::Duration;
+use kit::{AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 
 /// What runs agents.
 pub const CONTAINER_BACKEND: Setting<BackendChoice> = Setting {
@@ -30,15 +29,6 @@ pub const MAX_CONCURRENT_RUNS: Setting<u32> = Setting {
     parse: |text| parse::number(text).filter(|number| (1..=1000).contains(number)),
 };
 
-/// How long a run may take.
-pub const RUN_TIMEOUT: Setting<Duration> = Setting {
-    name: "RUN_TIMEOUT",
-    default: "15m",
-    about: "How long an agent may take for one turn. A run that asks for more gets this.",
-    expects: "a duration from 1s to 24h, such as 15m",
-    parse: run_timeout,
-};
-
 /// All of them, for the reference.
 pub const SETTINGS: &[&dyn AnySetting] =
     &[&CONTAINER_BACKEND, &CONTAINER_IMAGE, &MAX_CONCURRENT_RUNS, &RUN_TIMEOUT];
@@ -58,11 +48,6 @@ fn backend(text: &str) -> Option<BackendChoice> {
         "none" => Some(BackendChoice::None),
         _ => None,
     }
-}
-
-fn run_timeout(text: &str) -> Option<Duration> {
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
-    parse::duration(text).filter(|timeout| allowed.contains(timeout))
 }
 
 /// What was set, read once.

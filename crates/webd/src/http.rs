@@ -9,7 +9,7 @@ use crate::{
     links::{Links, NoLink, Token},
     page,
     routd::{CHANNEL_SECRET, Routd},
-    settings::{ASSISTANT_NAME, WEBD_MAX_STREAMS},
+    settings::WEBD_MAX_STREAMS,
 };
 use axum::{
     Router,
@@ -95,7 +95,7 @@ type Shared = State<Arc<App>>;
 
 /// Starts webd: answers with what it serves.
 pub async fn router(context: Context) -> Result<Router, StartError> {
-    let assistant = context.settings.get(&ASSISTANT_NAME)?;
+    let assistant = context.settings.get(&kit::ASSISTANT_NAME)?;
     let streams = context.settings.get(&WEBD_MAX_STREAMS)?;
     let secret = context.secrets.watch(&CHANNEL_SECRET).await?;
     let routd = Routd::new(context.peers.get(Daemon::Routd), secret);

@@ -1,15 +1,6 @@
 //! What an operator may set.
 
-use kit::{AnySetting, Setting, parse};
-
-/// The agent's name on the chat page.
-pub const ASSISTANT_NAME: Setting<String> = Setting {
-    name: "ASSISTANT_NAME",
-    default: "Arizuko",
-    about: "The agent's name, as people see it.",
-    expects: "a name of 1 to 40 characters",
-    parse: name,
-};
+use kit::{ASSISTANT_NAME, AnySetting, Setting, parse};
 
 /// How many streams of events webd holds open.
 pub const WEBD_MAX_STREAMS: Setting<usize> = Setting {
@@ -22,12 +13,6 @@ pub const WEBD_MAX_STREAMS: Setting<usize> = Setting {
 
 /// The settings that webd reads.
 pub const SETTINGS: &[&dyn AnySetting] = &[&ASSISTANT_NAME, &WEBD_MAX_STREAMS];
-
-fn name(text: &str) -> Option<String> {
-    let text = text.trim();
-    let fits = (1..=40).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    fits.then(|| text.to_owned())
-}
 
 fn streams(text: &str) -> Option<usize> {
     parse::number(text).filter(|n| (1..=100_000).contains(n))

@@ -77,23 +77,16 @@ fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
     let fingerprint =
         |name: &str, daemon: &str| names_of(&suite.secrets(), daemon, name)["fingerprint"].clone();
 
-    let channel_rotated = |put: &mut dyn FnMut(&[(&str, &str)])| {
-        let before = suite.secrets();
-        let old = fingerprint("CHANNEL_SECRET", "routd");
-        asks_during(suite, || {
-            put(&[("CHANNEL_SECRET", &secret('c'))]);
-            suite.newer(&["routd", "webd"], &before);
-        });
-        let new = fingerprint("CHANNEL_SECRET", "routd");
-        assert_ne!(old, new);
-        assert_eq!(new, fingerprint("CHANNEL_SECRET", "webd"), "both sides have the same value");
-        let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
-        assert!(
-            state["previous_accepted_until"].is_string(),
-            "the old one has its overlap: {state}"
-        );
-    };
-    channel_rotated(&mut put);
+    let (before, old) = (suite.secrets(), fingerprint("CHANNEL_SECRET", "routd"));
+    asks_during(suite, || {
+        put(&[("CHANNEL_SECRET", &secret('c'))]);
+        suite.newer(&["routd", "webd"], &before);
+    });
+    let new = fingerprint("CHANNEL_SECRET", "routd");
+    assert_ne!(old, new);
+    assert_eq!(new, fingerprint("CHANNEL_SECRET", "webd"), "both sides have the same value");
+    let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
+    assert!(state["previous_accepted_until"].is_string(), "the old one has its overlap: {state}");
 
     let before = suite.secrets();
     asks_during(suite, || {

@@ -1,0 +1,29 @@
+//! The settings that more than one daemon reads, each declared once.
+
+use crate::settings::{Setting, parse};
+use std::time::Duration;
+
+/// How long a run may take.
+pub static RUN_TIMEOUT: Setting<Duration> = Setting {
+    name: "RUN_TIMEOUT",
+    default: "15m",
+    about: "How long an agent may take for one turn. A run that asks for more gets this.",
+    expects: "a duration from 1s to 24h, such as 15m",
+    parse: |text| {
+        let limits = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+        parse::duration(text).filter(|time| limits.contains(time))
+    },
+};
+
+/// What the agent is called.
+pub static ASSISTANT_NAME: Setting<String> = Setting {
+    name: "ASSISTANT_NAME",
+    default: "Arizuko",
+    about: "The agent's name, as people see it and as it is told itself.",
+    expects: "a name of 1 to 40 characters",
+    parse: |text| {
+        let name = text.trim();
+        let fits = (1..=40).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        fits.then(|| name.to_owned())
+    },
+};
