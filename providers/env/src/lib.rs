@@ -164,8 +164,10 @@ impl SecretSource for Env {
                 let mut seen = self.seen();
                 let same_files = seen.identity.keys().eq(now.keys());
                 if same_files && seen.identity != now {
-                    // A hint counts as seen: whoever gets it reads.
+                    // A hint counts as seen: whoever gets it reads, and finds what is remembered
+                    // here, so that the read cannot ask for one more.
                     seen.identity = now;
+                    seen.settle = true;
                     return;
                 }
             }

@@ -85,7 +85,7 @@ impl SecretWriter for Directory {
         let newline: &[u8] = if ends_in_newline { b"\n" } else { b"" };
         let content = secrets::Zeroizing::new([value.expose(), newline].concat());
         let place = self.place();
-        let work = move || write::replace(&path, &content, None);
+        let work = move || write::replace(&path, &content);
         let written = write::off_thread(&place, work).await;
         write::finished(place, written)
     }

@@ -4,10 +4,10 @@ mod parse;
 
 use crate::{
     watch::{Identity, Mark, Place, Watch, Watching},
-    write::{self, Kept},
+    write,
 };
 use async_trait::async_trait;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, Stat, Uid};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, Stat, Uid};
 use secrets::Zeroizing;
 use secrets::{
     Answer, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
@@ -201,11 +201,11 @@ impl EnvFile {
         }
         let (owner, this) = (Uid::from_raw(stat.st_uid), rustix::process::geteuid());
         if owner != this && !owner.is_root() {
+            let (owner, this) = (owner.as_raw(), this.as_raw());
+            // Root alone comes this far with another's file, and mostly from the command line: to
+            // give the file to root would then take it from the daemon that reads it.
             return Err(self.refused(format!(
-                "it belongs to user {}, and must belong to user {} or root; run `chown {} {path}`",
-                owner.as_raw(),
-                this.as_raw(),
-                this.as_raw()
+                "it belongs to user {owner}, and this is user {this}; run this as that user, as with `sudo -u '#{owner}'`, or, if user {this} is to read it from now on, run `chown {this} {path}`"
             )));
         }
         Ok(())
@@ -221,11 +221,7 @@ impl EnvFile {
         if *edited == text {
             return Ok(Ok(()));
         }
-        let kept = read.map(|read| Kept {
-            mode: Mode::from_raw_mode(read.stat.st_mode),
-            owner: (Uid::from_raw(read.stat.st_uid), Gid::from_raw(read.stat.st_gid)),
-        });
-        Ok(write::replace(&self.0, edited.as_bytes(), kept))
+        Ok(write::replace(&self.0, edited.as_bytes()))
     }
 
     fn place(&self) -> String {

@@ -122,10 +122,10 @@ impl<P: Place> Watch<P> {
             let Ok(now) = tokio::task::spawn_blocking(look).await else {
                 return std::future::pending().await;
             };
-            if self.inner.differs(now) {
+            if self.inner.differs(now, watching.poll) {
                 return;
             }
-            let next = Instant::now() + self.watching.poll;
+            let next = Instant::now() + watching.poll;
             let wake = self.inner.state().settle.map_or(next, |settle| settle.min(next));
             if timeout_at(wake, self.inner.hint.notified()).await.is_ok() {
                 sleep(DEBOUNCE).await;
@@ -140,7 +140,7 @@ impl Inner {
     }
 
     /// Whether to hint. A hint counts as seen: whoever gets it reads.
-    fn differs(&self, now: Identity) -> bool {
+    fn differs(&self, now: Identity, poll: Duration) -> bool {
         let mut state = self.state();
         if state.settle.is_some_and(|settle| settle <= Instant::now()) {
             state.settle = None;
@@ -149,6 +149,10 @@ impl Inner {
         }
         let differs = state.seen.as_ref().is_some_and(|seen| *seen != now);
         state.seen = Some(now);
+        if differs {
+            // The read that follows finds what is remembered here, and so cannot ask for this.
+            state.settle = Some(Instant::now() + poll);
+        }
         differs
     }
 
@@ -234,5 +238,45 @@ pub(crate) fn link(path: &Path) -> Mark {
 impl<P> fmt::Debug for Watch<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Watch({:?})", self.watching)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    /// A file that tells a clock's tick and nothing else.
+    #[derive(Default)]
+    struct Ticks(AtomicI64);
+
+    impl Place for Ticks {
+        fn directories(&self) -> Vec<PathBuf> {
+            Vec::new()
+        }
+
+        fn identity(&self) -> Identity {
+            vec![Mark::Link(self.0.load(Ordering::SeqCst).to_string().into())]
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_twice_within_a_tick_is_read_once_more_and_then_left_alone() {
+        let place = Arc::new(Ticks::default());
+        let poll = Duration::from_millis(20);
+        let watch = Watch::new(place.clone(), Watching { poll, inotify: false });
+        let hinted = async |within| tokio::time::timeout(within, watch.changed()).await.is_ok();
+        let (long, short) = (Duration::from_secs(10), Duration::from_millis(200));
+        for tick in 0..3 {
+            place.0.store(tick, Ordering::SeqCst);
+            if tick > 0 {
+                assert!(hinted(long).await, "a change is a hint");
+            }
+            watch.read(place.identity());
+            // Here the same tick may bring another value that looks like this one.
+            assert!(hinted(long).await, "tick {tick} is read once more");
+            watch.read(place.identity());
+            assert!(!hinted(short).await, "and then there is quiet");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Writing a secret file: whole and durable, or not at all.
 
 use rustix::{
-    fd::OwnedFd,
-    fs::{AtFlags, Gid, Mode, OFlags, Uid},
+    fd::{AsFd, OwnedFd},
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid},
     io::Errno,
 };
 use secrets::{SourceError, WriteError};
@@ -17,15 +17,16 @@ const MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// What a file that is replaced hands on to the one that replaces it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kept {
-    pub(crate) mode: Mode,
-    pub(crate) owner: (Uid, Gid),
+struct Kept {
+    mode: Mode,
+    owner: (Uid, Gid),
 }
 
 /// Replaces the file at `path` by one with this content: a new file beside it, flushed, renamed
-/// over it, and the rename flushed.
-pub(crate) fn replace(path: &Path, content: &[u8], kept: Option<Kept>) -> io::Result<()> {
+/// over it, and the rename flushed. Whoever could read the old one can read the new one.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let (directory, name) = parent(path)?;
+    let kept = kept(&directory, name)?;
     let temporary = format!(".{}.{:016x}", name.display(), rand::random::<u64>());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(&directory, &temporary, flags, MODE)?;
@@ -39,18 +40,32 @@ pub(crate) fn replace(path: &Path, content: &[u8], kept: Option<Kept>) -> io::Re
     Ok(rustix::fs::fsync(&directory)?)
 }
 
-fn fill(file: OwnedFd, content: &[u8], kept: Option<Kept>) -> io::Result<()> {
+/// The mode and owner of the file that is there. Where there is none, the new one is for the owner
+/// of the directory alone: what root adds to a daemon's own directory is for that daemon to read.
+fn kept(directory: &OwnedFd, name: &Path) -> io::Result<Kept> {
+    let there = match rustix::fs::statat(directory.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(stat),
+        Err(Errno::NOENT) => None,
+        Err(errno) => return Err(errno.into()),
+    };
+    let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+    let (stat, mode) = match there.filter(|stat| is_file(stat.st_mode)) {
+        Some(stat) => (stat, Mode::from_raw_mode(stat.st_mode & 0o777)),
+        None => (rustix::fs::fstat(directory)?, MODE),
+    };
+    Ok(Kept { mode, owner: (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)) })
+}
+
+fn fill(file: OwnedFd, content: &[u8], kept: Kept) -> io::Result<()> {
     let mut file = File::from(file);
     file.write_all(content)?;
-    if let Some(kept) = kept {
-        let (user, group) = kept.owner;
-        match rustix::fs::fchown(&file, Some(user), Some(group)) {
-            // Only root gives files away; another user's file is then ours, which it may be.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        rustix::fs::fchmod(&file, kept.mode)?;
+    let (user, group) = kept.owner;
+    match rustix::fs::fchown(&file, Some(user), Some(group)) {
+        // Only root gives files away; another user's file is then ours, which it may be.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno.into()),
     }
+    rustix::fs::fchmod(&file, kept.mode)?;
     file.sync_all()
 }
 

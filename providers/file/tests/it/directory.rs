@@ -6,7 +6,13 @@ use secrets::{
     Answer, Bundle, Malformed, Name, Need, Role, Secret, SecretSource, SourceError, WriteError,
     testing::{conforms, keep, policy},
 };
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::timeout;
 
 pub const USER: Name = Name::literal("USER");
@@ -255,4 +261,33 @@ async fn a_plain_directory_is_written_whole_and_a_mounted_one_is_not() {
     assert!(error.to_string().contains("Secret that is mounted there"), "{error}");
     assert!(writer.remove(&USER).await.is_err());
     assert_eq!(value(&read(&source, &[USER]).await[0]), "mounted");
+}
+
+#[tokio::test]
+async fn whoever_could_read_a_file_can_read_the_one_that_replaces_it() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can make a file another's, and give one away.
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (user, group) = (rustix::fs::Uid::from_raw(12_345), rustix::fs::Gid::from_raw(23_456));
+    rustix::fs::chown(dir.path(), Some(user), Some(group)).unwrap();
+    let path = dir.path().join("USER");
+    fs::write(&path, "ada").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    rustix::fs::chown(&path, Some(user), Some(group)).unwrap();
+
+    let source = Directory::new(dir.path(), POLL);
+    let writer = source.writer().unwrap();
+    for (name, mode) in [("USER", 0o640), ("PASSWORD", 0o600)] {
+        writer.write(&name.parse().unwrap(), &secret("new")).await.unwrap();
+        let stat = rustix::fs::stat(dir.path().join(name)).unwrap();
+        assert_eq!((stat.st_uid, stat.st_gid), (12_345, 23_456), "{name}");
+        assert_eq!(stat.st_mode & 0o777, mode, "{name}");
+    }
+
+    // A file of one's own making, for its owner alone, whatever a link's mode says.
+    symlink("USER", dir.path().join("LINK")).unwrap();
+    writer.write(&"LINK".parse().unwrap(), &secret("new")).await.unwrap();
+    assert_eq!(rustix::fs::stat(dir.path().join("LINK")).unwrap().st_mode & 0o777, 0o600);
 }

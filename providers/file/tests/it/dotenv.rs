@@ -94,6 +94,7 @@ async fn a_file_of_another_user_is_refused() {
     rustix::fs::chown(&path, Some(other), None).unwrap();
     let reason = refused(&path).await;
     assert!(reason.contains("belongs to user 12345"), "{reason}");
+    assert!(reason.contains("sudo -u '#12345'"), "the daemon's own file stays its own: {reason}");
 }
 
 #[tokio::test]
