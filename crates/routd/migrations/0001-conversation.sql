@@ -165,6 +165,8 @@ CREATE TABLE outbox (
     state TEXT NOT NULL CHECK (state IN ('pending', 'sending', 'sent', 'failed', 'unsupported', 'ambiguous')),
     attempts INTEGER NOT NULL DEFAULT 0,
     not_before INTEGER NOT NULL DEFAULT 0,
+    -- Whether it waits only because no adapter was there: then it goes as soon as one comes.
+    unreached INTEGER NOT NULL DEFAULT 0 CHECK (unreached IN (0, 1)),
     detail TEXT NOT NULL DEFAULT '',
     created_at INTEGER NOT NULL,
     ended_at INTEGER

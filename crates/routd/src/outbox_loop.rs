@@ -127,7 +127,7 @@ async fn carry(app: &Arc<App>, parcel: Parcel) {
         Err(fault) => {
             tracing::error!(id = parcel.id, error = %kit::chain(&fault), "a message is not sent");
             // Nothing was handed over yet.
-            later(&parcel, app.now(), None, "routd could not look up the adapter".into())
+            unreached(&parcel, app.now(), "routd could not look up the adapter".into())
         }
     };
     let labels = OutboxLabels { platform: platform_label(&parcel.chat_jid), fate: fate.state() };
@@ -156,7 +156,7 @@ async fn hand_over(app: &Arc<App>, parcel: &Parcel) -> Result<Fate, Fault> {
     let (Some(registered), Some(daemon)) = (registered, daemon) else {
         let why = format!("no adapter for {platform} has registered");
         app.context.health.degraded(&format!("adapter {platform}"), Some(why.clone()));
-        return Ok(later(parcel, now, None, why));
+        return Ok(unreached(parcel, now, why));
     };
     let message = Send {
         chat_jid: parcel.chat_jid.clone(),
@@ -192,7 +192,7 @@ fn judge(
             (Fate::Ambiguous(chain.clone()), Some(chain))
         }
         PeerError::Unreachable { .. } | PeerError::NoCredential { .. } => {
-            (later(parcel, now, None, chain.clone()), Some(chain))
+            (unreached(parcel, now, chain.clone()), Some(chain))
         }
         PeerError::Refused { problem, retry_after, .. } => {
             let detail = if problem.detail.is_empty() { &problem.title } else { &problem.detail };
@@ -221,7 +221,15 @@ fn later(parcel: &Parcel, now: Timestamp, wait: Option<Duration>, why: String) -
     let growing = WAIT_MIN.saturating_mul(1 << parcel.attempts.min(20)).min(WAIT_MAX);
     let asked = wait.and_then(|wait| i64::try_from(wait.as_millis()).ok());
     let wait = asked.map_or(growing, |asked| asked.clamp(WAIT_MIN, RETRY_AFTER_MAX));
-    Fate::Later { not_before: now.plus(wait), why }
+    Fate::Later { not_before: now.plus(wait), unreached: false, why }
+}
+
+/// The same, where nobody was there to put it off.
+fn unreached(parcel: &Parcel, now: Timestamp, why: String) -> Fate {
+    match later(parcel, now, None, why) {
+        Fate::Later { not_before, why, .. } => Fate::Later { not_before, unreached: true, why },
+        other => other,
+    }
 }
 
 /// Shows how much waits and how much is in doubt.

@@ -31,7 +31,11 @@ fn refused(status: u16, code: &str, retry_after: Option<u64>) -> PeerError {
 
 #[test]
 fn each_answer_has_its_fate() {
-    let later = |at: i64, why: &str| Fate::Later { not_before: Timestamp(at), why: why.into() };
+    let later = |at: i64, why: &str| Fate::Later {
+        not_before: Timestamp(at),
+        unreached: false,
+        why: why.into(),
+    };
     for (status, code, retry_after, expected) in [
         (400, "bad_request", None, Fate::Failed("bad_request: because".into())),
         (404, "not_found", None, Fate::Failed("not_found: because".into())),

@@ -29,9 +29,10 @@ pub(crate) enum Fate {
     Unsupported(String),
     /// Whether the platform has it is not known.
     Ambiguous(String),
-    /// Not yet: again at this time.
+    /// Not yet: again at this time, or as soon as an adapter comes where there was none.
     Later {
         not_before: Timestamp,
+        unreached: bool,
         why: String,
     },
 }
@@ -132,18 +133,27 @@ pub(crate) fn settle(
     fate: &Fate,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let (not_before, detail) = match fate {
-        Fate::Sent(_) => (0, ""),
-        Fate::Failed(why) | Fate::Unsupported(why) | Fate::Ambiguous(why) => (0, why.as_str()),
-        Fate::Later { not_before, why } => (not_before.0, why.as_str()),
+    let (not_before, unreached, detail) = match fate {
+        Fate::Sent(_) => (0, false, ""),
+        Fate::Failed(why) | Fate::Unsupported(why) | Fate::Ambiguous(why) => {
+            (0, false, why.as_str())
+        }
+        Fate::Later { not_before, unreached, why } => (not_before.0, *unreached, why.as_str()),
     };
     let ended = !matches!(fate, Fate::Later { .. } | Fate::Ambiguous(_));
     let changed = conn
         .prepare_cached(
-            "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5
+            "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5, unreached = ?6
              WHERE seq = ?1 AND state = 'sending'",
         )?
-        .execute((parcel.seq, fate.state(), not_before, detail, ended.then_some(now.0)))?;
+        .execute((
+            parcel.seq,
+            fate.state(),
+            not_before,
+            detail,
+            ended.then_some(now.0),
+            unreached,
+        ))?;
     if changed != 1 {
         return Err(Fault::Conflict(format!("the outbox row {} is not being sent", parcel.id)));
     }
@@ -169,11 +179,12 @@ pub(crate) fn doubt_unfinished(conn: &Connection) -> rusqlite::Result<usize> {
     .execute([])
 }
 
-/// An adapter has come: what waited for it need not wait for its time.
+/// An adapter has come: what waited only for that goes now. What an adapter put off itself keeps its time.
 pub(crate) fn hurry(conn: &Connection, prefix: &str) -> rusqlite::Result<usize> {
     conn.prepare_cached(
         "UPDATE outbox SET not_before = 0
-         WHERE state = 'pending' AND not_before > 0 AND substr(chat_jid, 1, length(?1)) = ?1",
+         WHERE state = 'pending' AND unreached = 1 AND not_before > 0
+           AND substr(chat_jid, 1, length(?1)) = ?1",
     )?
     .execute([prefix])
 }

@@ -1,6 +1,6 @@
 //! Capability links.
 
-use crate::stage::{Stage, message};
+use crate::stage::{Stage, eventually, message};
 use proto::{
     Daemon, Problem,
     routd::{
@@ -60,9 +60,17 @@ async fn a_token_is_nowhere_but_in_the_answer() {
     assert!(!format!("{link:?}").contains(&link.token));
     stage.post(&message(link.link.chat_jid.as_str(), "m1", "hello")).await;
     stage.stop().await;
+    let store = stage.dir.path().join("store");
+    // The log beside the database is emptied when it is closed, which is a little after the stop.
+    let log = store.join("routd.db-wal");
+    eventually("the database to be closed", || async {
+        let size = std::fs::metadata(&log).map_or(0, |found| found.len());
+        (size == 0).then_some(())
+    })
+    .await;
     let mut files = 0;
-    for entry in std::fs::read_dir(stage.dir.path().join("store")).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+    for entry in std::fs::read_dir(store).unwrap() {
+        let Ok(bytes) = std::fs::read(entry.unwrap().path()) else { continue };
         let found = bytes.windows(link.token.len()).any(|window| window == link.token.as_bytes());
         assert!(!found);
         files += 1;

@@ -30,6 +30,7 @@ pub struct Stage {
     pub authority: TestAuthority,
     pub runed: FakeRuned,
     pub overlap: Duration,
+    pub clock: kit::Clock,
     settings: Vec<(&'static str, String)>,
     runed_url: Option<String>,
     routd: Option<Running>,
@@ -56,12 +57,20 @@ impl Stage {
             dir: tempfile::tempdir().unwrap(),
             source,
             authority: TestAuthority::new(kit::Clock::real()),
+            clock: kit::Clock::real(),
             runed: FakeRuned::default(),
             overlap: Duration::from_secs(300),
             settings: vec![("DEFAULT_FOLDER", "-".into())],
             runed_url: None,
             routd: None,
         }
+    }
+
+    /// Has the time stand still until the test moves it.
+    pub fn timeless(mut self) -> Self {
+        self.clock = kit::Clock::manual(kit::Clock::real().now());
+        self.authority = TestAuthority::new(self.clock.clone());
+        self
     }
 
     pub fn setting(mut self, name: &'static str, value: &str) -> Self {
@@ -92,6 +101,7 @@ impl Stage {
             let mut rig = Rig::new(Daemon::Routd, self.dir.path())
                 .source(&self.source)
                 .authority(&self.authority)
+                .clock(&self.clock)
                 .policy(policy)
                 .peer(Daemon::Runed, &url);
             for (name, value) in &self.settings {
