@@ -106,6 +106,10 @@ impl IntoResponse for Failure {
         let mut response = (self.status, Json(*self.problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1: a 401 says what would do.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: coming back early would be refused again.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -14,13 +14,16 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 /// How long a key document is used before it is fetched again.
 const KEYS_MAX_AGE_MS: i64 = 5 * 60 * 1000;
 /// The least time between two fetches for the sake of an unknown key.
 const KEYS_MIN_AGE_MS: i64 = 1000;
+/// After a fetch that failed, the keys at hand are used this long before the next.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the keys come from that verify tokens.
 #[async_trait]
@@ -70,7 +73,8 @@ struct Inner {
     clock: Clock,
     keys: ArcSwapOption<Arc<dyn KeySource>>,
     known: ArcSwapOption<Known>,
-    fetching: Mutex<()>,
+    /// When the last fetch ended, if it failed. Held while fetching.
+    fetching: Mutex<Option<Instant>>,
     checks: RwLock<BTreeMap<&'static str, Arc<dyn SecretCheck>>>,
     refused: Family<Refusal, Counter>,
 }
@@ -97,7 +101,7 @@ impl Gate {
             clock,
             keys: ArcSwapOption::empty(),
             known: ArcSwapOption::empty(),
-            fetching: Mutex::new(()),
+            fetching: Mutex::default(),
             checks: RwLock::default(),
             refused,
         }))
@@ -191,7 +195,7 @@ impl Gate {
             match keys.verifier.verify(token, &expect, now) {
                 Ok(caller) => return Ok(caller),
                 Err(error) if again && error.wants_new_keys() => {
-                    known = self.keys(KEYS_MIN_AGE_MS).await;
+                    known = self.newer_keys(keys.fetched_at).await;
                 }
                 Err(error) => {
                     return Err((Failure::unauthorized(error.to_string()), reason(&error)));
@@ -199,6 +203,20 @@ impl Gate {
             }
         }
         Err((Failure::unauthorized("the token's key is not known"), "key"))
+    }
+
+    /// The keys, fetched again: at most once a second, so that strangers who name keys that nobody
+    /// has cannot have authd asked more often; and never refused for that, since the key may be one
+    /// that began to sign within this second.
+    async fn newer_keys(&self, fetched_at: Timestamp) -> Option<Arc<Known>> {
+        let is_local = self.0.keys.load().as_ref().is_some_and(|source| source.is_local());
+        let age = self.0.clock.now().0.saturating_sub(fetched_at.0).max(0);
+        if let Ok(early) = u64::try_from(KEYS_MIN_AGE_MS.saturating_sub(age))
+            && !is_local
+        {
+            tokio::time::sleep(Duration::from_millis(early)).await;
+        }
+        self.keys(KEYS_MIN_AGE_MS).await
     }
 
     /// The keys, not older than `max_age_ms` if they can be had.
@@ -212,9 +230,17 @@ impl Gate {
         if let Some(known) = fresh() {
             return Some(known);
         }
-        let _one_at_a_time = self.0.fetching.lock().await;
+        let arrived = Instant::now();
+        let mut failed = self.0.fetching.lock().await;
         if let Some(known) = fresh() {
             return Some(known);
+        }
+        let known = self.0.known.load_full();
+        // With old keys at hand nobody waits for authd after others have, in vain; without any, at
+        // least not after those that were before in the queue.
+        let again = if known.is_some() { FETCH_AGAIN } else { Duration::ZERO };
+        if failed.is_some_and(|ended| ended > arrived || ended.elapsed() < again) {
+            return known;
         }
         let fetched_at = self.0.clock.now();
         let made = match source.keys().await {
@@ -223,12 +249,13 @@ impl Gate {
         };
         match made {
             Ok(verifier) => {
+                *failed = None;
                 let known = Arc::new(Known { verifier, fetched_at });
                 self.0.known.store(Some(known.clone()));
                 Some(known)
             }
             Err(error) => {
-                let known = self.0.known.load_full();
+                *failed = Some(Instant::now());
                 // Before the first keys, /ready says that they are waited for.
                 match &known {
                     Some(_) => tracing::warn!(error, "the keys that verify tokens are old"),

@@ -7,12 +7,13 @@ use crate::{
 use async_trait::async_trait;
 use auth::Jwks;
 use axum::Router;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use proto::{Daemon, Nothing, authd};
 use secrets::{AnyBundle, KeeperHandle};
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -119,7 +120,11 @@ pub async fn run(
     let stop = stop.child_token();
     let context = process.context(program.daemon, bound, stop.clone())?;
     let span = tracing::info_span!("daemon", daemon = program.daemon.name());
-    let outcome = live(program, context.clone(), listener, ready).instrument(span.clone()).await;
+    let alive = live(program, context.clone(), listener, ready).instrument(span.clone());
+    let outcome = AssertUnwindSafe(alive).catch_unwind().await.unwrap_or_else(|_| {
+        let what = "it panicked while it started; the message is on standard error: report it";
+        Err(StartError::Other(what.into(), None))
+    });
     stop.cancel();
     let busy = context.tasks.ended(GRACE).instrument(span.clone()).await;
     if !busy.is_empty() {
@@ -191,7 +196,8 @@ async fn prove(context: &Context) -> Result<(), StartError> {
         tokens.prove_with(key);
     }
     context.gate.use_keys(Arc::new(RemoteKeys(context.peers.clone())));
-    let needs = context.health.needs("the keys of authd, which verify tokens");
+    let url = context.peers.get(Daemon::Authd).url().to_owned();
+    let needs = context.health.needs(format!("the keys of authd at {url}, which verify tokens"));
     let context = context.clone();
     context.tasks.clone().spawn("keys", async move {
         let mut wait = Duration::from_millis(20);

@@ -7,7 +7,11 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Instant,
 };
+
+/// After a renewal that failed, the token at hand is used this long before the next.
+const RENEW_AGAIN_MS: i64 = 5_000;
 
 /// What is presented to a peer.
 #[derive(Clone)]
@@ -31,7 +35,15 @@ pub(crate) struct Tokens {
     slots: Mutex<HashMap<Daemon, Slot>>,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
+type Slot = Arc<tokio::sync::Mutex<Kept>>;
+
+/// What is kept for one peer.
+#[derive(Default)]
+struct Kept {
+    held: Option<Held>,
+    /// When the last fetch began that brought nothing.
+    failed: Option<Instant>,
+}
 
 #[derive(Clone)]
 struct Held {
@@ -68,24 +80,38 @@ impl Tokens {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(audience).or_default().clone()
         };
+        let arrived = Instant::now();
         // Held while fetching: one request at a time for each peer.
-        let mut held = slot.lock().await;
+        let mut kept = slot.lock().await;
+        let usable = |held: &&mut Held| Some(&*held.token) != refused;
         let now = self.clock.now();
-        let usable = held.as_ref().filter(|held| Some(&*held.token) != refused);
-        if let Some(held) = usable.filter(|held| now < held.renew_at) {
+        if let Some(held) = kept.held.as_mut().filter(usable).filter(|held| now < held.renew_at) {
             return Ok(held.token.clone());
         }
+        if kept.failed > Some(arrived) {
+            // Asked for while this call waited its turn, in vain: asking once more for each that
+            // waits would have them wait ever longer.
+            return Err(PeerError::NoCredential { peer: audience.name() });
+        }
+        let began = Instant::now();
         match self.fetch(audience).await {
             Ok(fetched) => {
                 let token = fetched.token.clone();
-                *held = Some(fetched);
+                *kept = Kept { held: Some(fetched), failed: None };
                 Ok(token)
             }
-            // authd is away: the old token is good until its end.
-            Err(error) => match usable.filter(|held| now < held.ends_at) {
-                Some(held) => Ok(held.token.clone()),
-                None => Err(error),
-            },
+            Err(error) => {
+                let now = self.clock.now();
+                let old = kept.held.as_mut().filter(usable).filter(|held| now < held.ends_at);
+                let Some(old) = old else {
+                    kept.failed = Some(began);
+                    return Err(error);
+                };
+                // authd is away: the old token is good until its end, and the next calls do not
+                // wait for authd as this one did.
+                old.renew_at = now.plus(RENEW_AGAIN_MS).min(old.ends_at);
+                Ok(old.token.clone())
+            }
         }
     }
 

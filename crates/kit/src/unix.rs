@@ -7,10 +7,10 @@ use axum::{
     serve::IncomingStream,
 };
 use std::{
+    fs::Metadata,
     io,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -45,17 +45,28 @@ pub type PeerInfo = ConnectInfo<PeerCred>;
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: Option<UnixListener>,
-    path: Arc<RemoveOnDrop>,
+    path: RemoveOnDrop,
 }
 
 #[derive(Debug)]
-struct RemoveOnDrop(PathBuf);
+struct RemoveOnDrop {
+    path: PathBuf,
+    /// Device and inode: what this made.
+    id: (u64, u64),
+}
 
 impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
-        // It may be gone already, with its directory.
-        let _gone = std::fs::remove_file(&self.0).is_err();
+        // Whoever started after this may have put a socket of its own there.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id) {
+            // It may be gone already, with its directory.
+            let _gone = std::fs::remove_file(&self.path).is_err();
+        }
     }
+}
+
+fn id(found: &Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
 }
 
 /// Binds a Unix socket at `path`, for its owner alone (mode 0600). A socket that a killed process
@@ -84,13 +95,15 @@ pub fn bind_unix(path: &Path) -> Result<UnixSocket, StartError> {
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
-    Ok(UnixSocket { listener: Some(listener), path: Arc::new(RemoveOnDrop(path.into())) })
+    let id = std::fs::symlink_metadata(path).map(|made| id(&made)).map_err(failed)?;
+    let path = RemoveOnDrop { path: path.into(), id };
+    Ok(UnixSocket { listener: Some(listener), path })
 }
 
 impl UnixSocket {
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path.0
+        &self.path.path
     }
 
     /// Serves `router` until `stop`; then finishes what is in flight and removes the file.
@@ -102,7 +115,7 @@ impl UnixSocket {
         let served = axum::serve(listener, service)
             .with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = served.await {
-            tracing::error!(socket = %self.path.0.display(), %error, "a socket is served no more");
+            tracing::error!(socket = %self.path.path.display(), %error, "a socket is served no more");
         }
     }
 }

@@ -129,6 +129,10 @@ async fn a_token_needs_the_right_audience_kind_of_key_and_scope() {
         let error = peer(&served, &token).call(&POST_MESSAGE, &message()).await.unwrap_err();
         assert_eq!(error.status(), Some(status), "{error}");
     }
+    let bare = kit::http_client().unwrap().get(format!("{}{}", served.serving.url, "/v1/secrets"));
+    let answer = bare.send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer", "it says what would do");
     // A shared secret opens what names it, and nothing else.
     peer(&served, "the-channel-secret").call(&POST_MESSAGE, &message()).await.unwrap();
     let new = NewGroup { folder: "a".parse().unwrap(), jid: None, harness: None, command: vec![] };

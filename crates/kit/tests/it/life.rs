@@ -39,6 +39,10 @@ struct Running {
 }
 
 fn running(source: &ScriptedSource) -> Running {
+    running_of(&PROGRAM, source)
+}
+
+fn running_of(program: &'static Program, source: &ScriptedSource) -> Running {
     kit::testing::install_crypto();
     let stop = CancellationToken::new();
     let clock = Clock::real();
@@ -60,7 +64,7 @@ fn running(source: &ScriptedSource) -> Running {
     let until = stop.clone();
     let ended = tokio::spawn(async move {
         let say = move || said.send(()).unwrap();
-        kit::run(&PROGRAM, &process, listener, Bound::default(), until, say).await
+        kit::run(program, &process, listener, Bound::default(), until, say).await
     });
     Running { url, stop, ready, ended }
 }
@@ -116,6 +120,18 @@ async fn a_missing_secret_is_a_refusal_that_names_it_and_exits_78() {
     assert_eq!(error.exit_code(), 78);
     let line = kit::chain(&error);
     assert!(line.contains("SECRETS_KEY") && line.contains("scripted"), "{line}");
+    let health = kit::http_client().unwrap().get(format!("{}/health", running.url)).send().await;
+    assert!(health.is_err(), "a daemon that did not start still listens");
+}
+
+#[tokio::test]
+async fn a_panic_at_the_start_is_a_refusal_to_start_and_nothing_is_left_running() {
+    static PANICS: Program =
+        Program { start: |_| Box::pin(async { panic!("a defect") }), ..PROGRAM };
+    let running = running_of(&PANICS, &ScriptedSource::default());
+    let error = tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 70);
+    assert!(error.to_string().contains("panicked"), "{error}");
     let health = kit::http_client().unwrap().get(format!("{}/health", running.url)).send().await;
     assert!(health.is_err(), "a daemon that did not start still listens");
 }

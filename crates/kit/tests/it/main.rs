@@ -8,6 +8,7 @@
 )]
 
 mod endpoints;
+mod gate;
 mod life;
 mod sockets;
 mod tokens;

@@ -71,3 +71,15 @@ async fn a_path_that_no_socket_can_have_is_refused_with_what_to_do() {
     assert!(kit::bind_unix(&file).is_err());
     assert_eq!(std::fs::read(&file).unwrap(), b"mine", "what is no socket was touched");
 }
+
+#[tokio::test]
+async fn whoever_stops_late_leaves_the_socket_of_whoever_came_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let late = kit::bind_unix(&path).unwrap();
+    let next = kit::bind_unix(&path).unwrap();
+    drop(late);
+    assert!(path.exists(), "the next one's socket is gone");
+    drop(next);
+    assert!(!path.exists(), "its own socket is left behind");
+}

@@ -27,6 +27,9 @@ struct Believes {
     good_from: u64,
     minted: u64,
     refused: Vec<String>,
+    /// It answers that it cannot, and counts who asks.
+    away: bool,
+    asked_while_away: u64,
 }
 
 fn bearer(headers: &HeaderMap) -> String {
@@ -39,6 +42,10 @@ fn bearer(headers: &HeaderMap) -> String {
 async fn token(State(stand): State<Stand>, headers: HeaderMap) -> axum::response::Response {
     use axum::response::IntoResponse;
     let mut believes = stand.0.lock().unwrap();
+    if believes.away {
+        believes.asked_while_away += 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let shown = bearer(&headers);
     if shown != believes.key {
         believes.refused.push(shown);
@@ -87,7 +94,14 @@ async fn start(context: Context) -> Result<Router, StartError> {
 #[tokio::test]
 async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint() {
     kit::testing::install_crypto();
-    let believes = Believes { key: "first-service-key", good_from: 0, minted: 0, refused: vec![] };
+    let believes = Believes {
+        key: "first-service-key",
+        good_from: 0,
+        minted: 0,
+        refused: vec![],
+        away: false,
+        asked_while_away: 0,
+    };
     let stand =
         Stand(Arc::new(Mutex::new(believes)), kit::testing::TestAuthority::new(Clock::real()));
     let router = Router::new()
@@ -99,7 +113,7 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
     let source = ScriptedSource::default();
     source.set_silently([("AUTHD_SERVICE_KEY", "first-service-key")]);
     let stop = CancellationToken::new();
-    let clock = Clock::real();
+    let clock = Clock::manual(Clock::real().now());
     let wall = clock.clone();
     let policy = Policy::new(WallClock::new(move || wall.system()));
     let (keeper, handle) = Keeper::new(vec![Arc::new(source.clone())], policy);
@@ -108,7 +122,7 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
         instance: kit::testing::INSTANCE.into(),
         data_dir: std::env::temp_dir(),
         settings: Settings::default(),
-        clock,
+        clock: clock.clone(),
         keeper: handle,
         urls: [(Daemon::Authd, authd.url.clone())].into(),
     };
@@ -150,6 +164,34 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
         context.secrets.status().into_iter().filter_map(|s| s.fingerprint).collect();
     assert_eq!(fingerprints.len(), 1, "the fingerprint key came with the token");
 
+    while_authd_is_away(&stand, &clock, &peer).await;
+
     stop.cancel();
     tokio::time::timeout(LIMIT, running).await.unwrap().unwrap().unwrap();
+}
+
+/// Nobody waits for an authd that does not answer, as long as there is a token.
+async fn while_authd_is_away(stand: &Stand, clock: &Clock, peer: &kit::Peer) {
+    // Two thirds of the token's time are over, and authd is away: the old one is good, and one call
+    // finds that out for all.
+    stand.0.lock().unwrap().away = true;
+    clock.advance(Duration::from_secs(11 * 60));
+    for _ in 0..5 {
+        peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    }
+    assert_eq!(stand.0.lock().unwrap().asked_while_away, 1);
+    clock.advance(Duration::from_secs(6));
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    assert_eq!(stand.0.lock().unwrap().asked_while_away, 2, "it is tried again now and then");
+
+    // Its time is over: calls fail so that they may be tried again, and do not queue for it.
+    clock.advance(Duration::from_secs(15 * 60));
+    let all = (0..20).map(|_| peer.call(&HEALTH, &Nothing {}));
+    for answer in futures::future::join_all(all).await {
+        assert!(answer.unwrap_err().is_retryable());
+    }
+    let asked = stand.0.lock().unwrap().asked_while_away;
+    assert_eq!(asked, 4, "the first asked, and one more for all that came meanwhile");
+    stand.0.lock().unwrap().away = false;
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
 }
