@@ -30,9 +30,6 @@ use std::{
     time::Duration,
 };
 
-/// Rows of the audit log on a page, unless the request says otherwise, and at most.
-const AUDIT_PAGE: (u32, u32) = (100, 500);
-
 /// Adds the endpoints.
 pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
     api.raw(authd::JWKS.route, get(keys).with_state(app.clone()));
@@ -169,11 +166,7 @@ async fn rekey(app: Arc<App>, caller: Caller, request: Rekey) -> Result<SigningK
 }
 
 async fn audit(app: Arc<App>, _: Caller, query: AuditQuery) -> Result<AuditPage, Failure> {
-    let (usual, most) = AUDIT_PAGE;
-    let limit = query.limit.unwrap_or(usual).clamp(1, most);
-    let rows = app.store.audit(query.before, limit).await.map_err(failed)?;
-    let whole = u32::try_from(rows.len()).is_ok_and(|length| length == limit);
-    let next = rows.last().filter(|_| whole).map(|row| row.id).filter(|id| *id > 1);
+    let (rows, next) = app.store.audit(query.before, query.limit).await.map_err(failed)?;
     let rows = rows.into_iter().map(|row| AuditRow {
         id: row.id,
         at: Timestamp(row.at_ms),

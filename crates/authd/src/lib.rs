@@ -98,7 +98,8 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     if let Some(directory) = path.parent() {
         own_directory(directory)?;
     }
-    let store = Store::open(&path).await.map_err(start_error::not_opened)?;
+    let store =
+        Store::open(&path).await.map_err(|error| StartError::sorted(error.exit_code(), &error))?;
     let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     context.gate.use_keys(Arc::new(ring.clone()));
     let app = App::new(context, store, ring, service_keys).await;

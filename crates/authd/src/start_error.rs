@@ -1,7 +1,6 @@
 //! What keeps authd from starting, and what to do about it.
 
 use crate::{keyring::KeyringError, store::StoreError};
-use db::OpenError;
 use kit::StartError;
 use secrets::seal::UnlockError;
 
@@ -45,39 +44,5 @@ pub(crate) fn not_unlocked(error: UnlockError) -> StartError {
             "the key of authd.db could not be prepared".into(),
             Some(error.into()),
         ),
-    }
-}
-
-/// Why the database could not be opened.
-pub(crate) fn not_opened(error: OpenError) -> StartError {
-    let what = error.to_string();
-    let hint = String::from("then start again");
-    match error {
-        OpenError::Missing { path } => StartError::CannotCreate {
-            path,
-            source: std::io::Error::from(std::io::ErrorKind::NotFound),
-        },
-        OpenError::Permission { path, source } => StartError::Permission {
-            path,
-            hint: "let this daemon's user read and write the file and its directory".into(),
-            source: Some(source),
-        },
-        OpenError::ReadOnly { path, source } => StartError::Permission {
-            path,
-            hint: "mount its directory writable".into(),
-            source: Some(source),
-        },
-        OpenError::Locked { .. } => StartError::Busy { what, hint },
-        OpenError::DiskFull { .. } => StartError::Busy { what, hint },
-        OpenError::Corrupt { .. }
-        | OpenError::Foreign { .. }
-        | OpenError::Newer { .. }
-        | OpenError::MigrationChanged { .. }
-        | OpenError::Migration { .. } => {
-            StartError::Data { what, hint, source: Some(error.into()) }
-        }
-        OpenError::Defect { .. } | OpenError::Failed { .. } => {
-            StartError::Other(what, Some(error.into()))
-        }
     }
 }

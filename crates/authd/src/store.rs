@@ -95,9 +95,9 @@ impl Store {
     pub(crate) async fn audit(
         &self,
         before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<audit::Row>, StoreError> {
-        Ok(self.db.read(move |conn| audit::list(conn, before, limit)).await?)
+        limit: Option<u32>,
+    ) -> Result<(Vec<audit::Row>, Option<i64>), StoreError> {
+        Ok(self.db.read(move |conn| audit::page(conn, before, limit)).await?)
     }
 
     /// Keeps a one-time link.

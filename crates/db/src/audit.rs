@@ -102,6 +102,25 @@ pub fn list(conn: &Connection, before: Option<i64>, limit: u32) -> rusqlite::Res
     .collect()
 }
 
+/// Rows of a page when its reader does not say how many.
+pub const PAGE_ROWS: u32 = 100;
+/// Rows of a page at the most.
+pub const PAGE_ROWS_MAX: u32 = 500;
+
+/// A page of the log, newest first, and where the next one begins; `None` at the end.
+pub fn page(
+    conn: &Connection,
+    before: Option<i64>,
+    limit: Option<u32>,
+) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
+    let limit = limit.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
+    let rows = list(conn, before, limit)?;
+    let full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
+    // Ids begin at 1, so nothing comes before that row.
+    let next = rows.last().map(|row| row.id).filter(|id| full && *id > 1);
+    Ok((rows, next))
+}
+
 /// Reads the whole log and says whether the chain holds.
 pub fn verify(conn: &Connection) -> Result<Chain, Error> {
     let mut statement = conn

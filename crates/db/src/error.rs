@@ -136,6 +136,21 @@ fn owner(pid: Option<u32>) -> String {
 }
 
 impl OpenError {
+    /// The exit code of sysexits.h that goes with it.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Missing { .. } => 73,
+            Self::Permission { .. } | Self::ReadOnly { .. } => 77,
+            Self::Locked { .. } | Self::DiskFull { .. } => 75,
+            Self::Corrupt { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. }
+            | Self::MigrationChanged { .. }
+            | Self::Migration { .. } => 65,
+            Self::Defect { .. } | Self::Failed { .. } => 70,
+        }
+    }
+
     /// Sorts a file system's error.
     pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();

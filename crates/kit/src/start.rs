@@ -74,12 +74,25 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What a library says so well that nothing is to be added, with the exit code it goes with.
+    #[error("{line}")]
+    Sorted {
+        /// What, where and what to do.
+        line: String,
+        /// The exit code.
+        code: u8,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(String, #[source] Option<Cause>),
 }
 
 impl StartError {
+    /// An error whose text says what to do, with its causes, under that exit code.
+    pub fn sorted(code: u8, error: &dyn Error) -> Self {
+        Self::Sorted { line: crate::chain(error), code }
+    }
+
     /// The exit code of sysexits.h that goes with it.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -88,6 +101,7 @@ impl StartError {
             Self::CannotCreate { .. } => 73,
             Self::Permission { .. } => 77,
             Self::Busy { .. } | Self::Listen { .. } => 75,
+            Self::Sorted { code, .. } => *code,
             Self::Other(..) => 70,
         }
     }

@@ -17,7 +17,7 @@ pub(crate) mod tools;
 pub(crate) mod trace;
 pub(crate) mod turns;
 
-use db::{Database, Migration, OpenError, Options};
+use db::{Database, Migration, Options};
 use kit::StartError;
 use proto::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
@@ -41,29 +41,8 @@ pub(crate) async fn open(path: &Path) -> Result<Database, StartError> {
         std::fs::create_dir_all(directory)
             .map_err(|source| StartError::CannotCreate { path: directory.into(), source })?;
     }
-    Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await.map_err(refused)
-}
-
-fn refused(error: OpenError) -> StartError {
-    let what = error.to_string();
-    match error {
-        OpenError::Locked { .. } => {
-            StartError::Busy { what, hint: "one routd runs on a data directory".into() }
-        }
-        OpenError::Permission { path, source } => StartError::Permission {
-            path,
-            hint: "let this daemon's user read and write it".into(),
-            source: Some(source),
-        },
-        OpenError::Failed { .. } | OpenError::Defect { .. } => {
-            StartError::Other(what, Some(error.into()))
-        }
-        error => StartError::Data {
-            what: "routd cannot use its database".into(),
-            hint: "the cause says what to do".into(),
-            source: Some(error.into()),
-        },
-    }
+    let opened = Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await;
+    opened.map_err(|error| StartError::sorted(error.exit_code(), &error))
 }
 
 /// Adds one to a counter and answers what it is then.

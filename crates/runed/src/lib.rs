@@ -112,7 +112,9 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
         start_error::own_directory(directory)?;
     }
     // Before the backend: the database's lock keeps a second runed from the runs of the first.
-    let store = Store::open(&database).await.map_err(start_error::not_opened)?;
+    let store = Store::open(&database)
+        .await
+        .map_err(|error| StartError::sorted(error.exit_code(), &error))?;
     let backend = backend(&context, &values, programs).await?;
     describe(&context, &*backend);
     let app = Arc::new(App::new(&context, values, store, backend));

@@ -292,11 +292,7 @@ impl Store {
         before: Option<i64>,
         limit: Option<u32>,
     ) -> Result<(Vec<audit::Row>, Option<i64>), Error> {
-        let limit = limit.unwrap_or(PAGE.0).clamp(1, PAGE.1);
-        let rows = self.db.read(move |conn| audit::list(conn, before, limit)).await?;
-        let full = u32::try_from(rows.len()).is_ok_and(|length| length == limit);
-        let next = rows.last().filter(|_| full).map(|row| row.id);
-        Ok((rows, next))
+        self.db.read(move |conn| audit::page(conn, before, limit)).await
     }
 
     /// Finishes what is queued and closes the file.

@@ -1,6 +1,5 @@
 //! The audit log, and how much there is to do.
 
-use super::page;
 use crate::{app::App, fault::Fault, outbox_loop::pending_and_ambiguous, store::count};
 use kit::{Caller, Failure};
 use proto::{
@@ -15,12 +14,9 @@ pub(super) async fn list(
     _: Caller,
     query: AuditQuery,
 ) -> Result<AuditPage, Failure> {
-    let limit = page(query.limit);
-    let rows = app.db.read(move |conn| db::audit::list(conn, query.before, limit)).await;
-    let rows: Vec<AuditRow> = rows.map_err(Fault::from)?.into_iter().map(shown).collect();
-    let full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
-    let next = rows.last().map(|row| row.id).filter(|id| full && *id > 1);
-    Ok(AuditPage { rows, next })
+    let read = app.db.read(move |conn| db::audit::page(conn, query.before, query.limit)).await;
+    let (rows, next) = read.map_err(Fault::from)?;
+    Ok(AuditPage { rows: rows.into_iter().map(shown).collect(), next })
 }
 
 fn shown(row: db::audit::Row) -> AuditRow {
