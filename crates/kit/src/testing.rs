@@ -29,6 +29,10 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod capture;
+
+pub use capture::Lines;
+
 /// The instance that the tests' tokens belong to.
 pub const INSTANCE: &str = "test";
 

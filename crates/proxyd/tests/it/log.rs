@@ -1,9 +1,7 @@
 //! The access log: one line a request, and nothing in it that opens a door.
 
-use crate::{
-    capture::Lines,
-    rig::{COOKIE, Edge, client, until},
-};
+use crate::rig::{COOKIE, Edge, client, until};
+use kit::testing::Lines;
 use reqwest::Method;
 use serde_json::Value;
 

@@ -1,7 +1,6 @@
 //! webd against a routd that is real on the wire: chat, webhooks, streams.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
-mod capture;
 mod chat;
 mod fake_routd;
 mod hook;

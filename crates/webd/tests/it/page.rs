@@ -1,10 +1,10 @@
 //! The page itself: what it shows, what protects it, and what it never says.
 
 use crate::{
-    capture::Lines,
     fake_routd::{CHAT, FIRST, HOOK},
     rig::{Webd, client},
 };
+use kit::testing::Lines;
 
 async fn get(webd: &Webd, path: &str) -> reqwest::Response {
     client().get(webd.url(path)).header("accept", "text/html").send().await.unwrap()

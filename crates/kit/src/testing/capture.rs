@@ -19,7 +19,7 @@ thread_local! {
 pub struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Captures what this thread logs from now on.
+    /// Captures what this thread logs from now on. The first call in a process sets its filter.
     pub fn capture(filter: &'static str) -> Self {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
