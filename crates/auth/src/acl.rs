@@ -191,7 +191,7 @@ impl fmt::Display for Decision {
             Because::Rule(rule) => write!(f, "the row `{rule}` says so"),
             Because::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
             Because::Operator => f.write_str("an operator may do everything"),
-            Because::NoRule => f.write_str("no row allows it (grant it with `arizuko acl grant`)"),
+            Because::NoRule => f.write_str("no row allows it"),
             Because::TooDeep => {
                 write!(f, "roles within roles go deeper than {DEEPEST}; take some out")
             }

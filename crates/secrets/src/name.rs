@@ -20,6 +20,9 @@ pub struct NameError(String);
 /// Most characters of a name.
 const LENGTH_MAX: usize = 128;
 
+/// Characters of what is no name that an error shows.
+const SHOWN: usize = 8;
+
 impl Name {
     /// A name known when the program is written. In a `const`, a wrong one does not compile.
     ///
@@ -76,8 +79,13 @@ impl TryFrom<String> for Name {
         if well_formed(text.as_bytes()) {
             Ok(Self(Cow::Owned(text)))
         } else {
-            // A value pasted where a name belongs must not reach a log whole.
-            Err(NameError(text.chars().take(40).collect()))
+            // A value pasted where a name belongs must not reach a log: eight characters are enough
+            // to see what was meant, and too few of any credential.
+            let mut shown: String = text.chars().take(SHOWN).collect();
+            if text.chars().nth(SHOWN).is_some() {
+                shown.push('…');
+            }
+            Err(NameError(shown))
         }
     }
 }
@@ -122,6 +130,13 @@ mod tests {
     fn the_limit_is_one_hundred_and_twenty_eight() {
         assert!("A".repeat(128).parse::<Name>().is_ok());
         assert!("A".repeat(129).parse::<Name>().is_err());
+    }
+
+    #[test]
+    fn a_value_in_the_place_of_a_name_is_not_shown() {
+        let error = "sk-ant-api03-hunter2".parse::<Name>().unwrap_err().to_string();
+        assert!(error.starts_with("`sk-ant-a…` is not a secret's name"), "{error}");
+        assert!("bad-name".parse::<Name>().unwrap_err().to_string().starts_with("`bad-name` is"));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl SecretsKey {
     pub fn new(secret: &Secret) -> Result<Self, Malformed> {
         if secret.text()?.len() < SECRETS_KEY_BYTES_MIN {
             return Err(Malformed::because(
-                "it is shorter than 32 bytes; use `openssl rand -hex 32` or `arizuko secrets rotate SECRETS_KEY`",
+                "it is shorter than 32 bytes; make a random one, as with `openssl rand -hex 32`",
             ));
         }
         let prk = Salt::new(HKDF_SHA256, SALT).extract(secret.expose());
