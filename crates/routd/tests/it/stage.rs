@@ -31,6 +31,7 @@ pub struct Stage {
     pub runed: FakeRuned,
     pub overlap: Duration,
     pub clock: kit::Clock,
+    http: reqwest::Client,
     settings: Vec<(&'static str, String)>,
     runed_url: Option<String>,
     routd: Option<Running>,
@@ -51,6 +52,7 @@ impl Stage {
     }
 
     pub fn unstarted() -> Self {
+        kit::testing::install_crypto();
         let source = ScriptedSource::default();
         source.set_silently([("CHANNEL_SECRET", CHANNEL_SECRET), ("SECRETS_KEY", KEY)]);
         Self {
@@ -58,6 +60,7 @@ impl Stage {
             source,
             authority: TestAuthority::new(kit::Clock::real()),
             clock: kit::Clock::real(),
+            http: kit::http_client().unwrap(),
             runed: FakeRuned::default(),
             overlap: Duration::from_secs(300),
             settings: vec![("DEFAULT_FOLDER", "-".into())],
@@ -152,8 +155,7 @@ impl Stage {
         bearer: &str,
     ) -> Result<Res, Problem> {
         let url = [(Daemon::Routd, self.running().serving.url.clone())].into();
-        let http = kit::http_client().unwrap();
-        let peer = kit::Peers::with_token(http, url, bearer).get(Daemon::Routd);
+        let peer = kit::Peers::with_token(self.http.clone(), url, bearer).get(Daemon::Routd);
         let answer = peer.call_waiting(endpoint, request, Duration::from_secs(30)).await;
         answer.map_err(|error| match error.problem() {
             Some(problem) => problem.clone(),
