@@ -127,7 +127,24 @@ impl Instance {
             write_new(&settings, text.as_bytes())?;
         }
         let secrets = sources::generate(self, environment).await?;
+        self.examine_databases()?;
         Ok(Made { directory, secrets })
+    }
+
+    /// Looks whether the databases that are there can be used: better now than when a daemon starts.
+    fn examine_databases(&self) -> Result<(), Failure> {
+        let store = self.dir.join("store");
+        let failed = |error: io::Error| Failure::io("read", &store, &error);
+        for entry in fs::read_dir(&store).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|ending| ending == "db") {
+                db::examine(&path).map_err(|error| Failure {
+                    code: error.exit_code(),
+                    line: kit::chain(&error),
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 

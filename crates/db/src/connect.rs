@@ -48,6 +48,22 @@ pub(crate) fn check_file(path: &Path, create: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Looks whether the file at `path` is a database that can be used, changing nothing, without knowing whose it is.
+///
+/// # Errors
+/// It cannot be read or written, or it is damaged. That it is not there is [`OpenError::Missing`].
+pub fn examine(path: &Path) -> Result<(), OpenError> {
+    check_file(path, false)?;
+    let fail = |source| OpenError::from_sqlite(path, source);
+    let conn = copier(path)?;
+    let found: String =
+        conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Corrupt { path: path.to_owned(), source: found.into() })
+}
+
 /// Looks at whose file this is and how new, over a connection that cannot write.
 pub(crate) fn inspect(
     path: &Path,

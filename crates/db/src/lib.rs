@@ -29,6 +29,7 @@ mod stats;
 mod writer;
 
 pub use backup::BackupError;
+pub use connect::examine;
 pub use database::{Database, Health, Options};
 pub use error::{Constraint, Error, OpenError};
 pub use migrate::Migration;

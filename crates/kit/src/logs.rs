@@ -1,6 +1,6 @@
 //! Logs: one line a thing that happened, on standard error.
 
-use crate::settings::{Setting, SettingError, Settings};
+use crate::settings::{Place, Setting, SettingError, Settings};
 use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -8,7 +8,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 pub static LOG_LEVEL: Setting<String> = Setting {
     name: "LOG_LEVEL",
     default: "info",
-    about: "What is logged: a level, or a filter such as `info,routd=debug`.",
+    about: "What is logged: a level, or a filter such as `info,routd=debug`. On a terminal, `warn` where nothing is set.",
     expects: "error, warn, info, debug, trace, or a filter such as info,routd=debug",
     parse: |text| EnvFilter::try_new(text).is_ok().then(|| text.to_owned()),
 };
@@ -53,11 +53,15 @@ pub fn begin_agent() -> Result<(), SettingError> {
 /// # Errors
 /// A setting does not parse.
 pub fn begin(settings: &Settings) -> Result<(), SettingError> {
-    let wanted = settings.get(&LOG_LEVEL)?;
+    let terminal = std::io::stderr().is_terminal();
+    let mut wanted = settings.get(&LOG_LEVEL)?;
+    // Somebody who watches wants to see what is wrong, not everything that goes well.
+    if terminal && settings.raw(LOG_LEVEL.name, "").1 == Place::Default {
+        wanted = "warn".into();
+    }
     // The MCP library tells of every call at `info`; whoever wants that asks for it by name.
     let quiet = if wanted.contains("rmcp") { "" } else { ",rmcp=warn" };
     let filter = EnvFilter::new(format!("{wanted}{quiet}"));
-    let terminal = std::io::stderr().is_terminal();
     let json = match settings.get(&LOG_FORMAT)? {
         Format::Auto => !terminal,
         Format::Text => false,

@@ -67,7 +67,7 @@ pub async fn start(context: Context) -> Result<axum::Router, StartError> {
     context.tasks.spawn("proxyd.public", listening.clone().serve(plain, None));
 
     start_tls(&context, pairs, listening)?;
-    Ok(axum::Router::new())
+    Ok(kit::Api::new(&context).into_router())
 }
 
 fn start_tls(context: &Context, pairs: Arc<Pairs>, listening: Listening) -> Result<(), StartError> {

@@ -125,6 +125,8 @@ fn the_same_instance_twice_and_a_database_that_is_damaged() {
     let (code, line) = refused(&suite);
     assert_eq!(code, 65, "{line}");
     assert!(line.contains("routd.db"), "{line}");
+    let (code, line) = suite.fails(&["create", "test"]);
+    assert_eq!((code, line.contains("routd.db")), (65, true), "create says it too: {line}");
     fs::write(&database, whole).unwrap();
     eventually("it starts again", || Some(suite.spawn_up().line("ready ")));
 }

@@ -11,10 +11,15 @@ use proto::{
     Daemon, Jid, Opaque,
     routd::{MessageOutcome, MessageState, NewMessage, OUTCOME, OutcomeQuery, POST_MESSAGE},
 };
-use std::time::{Duration, Instant};
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 /// How long one look at the message waits for its end.
 const LOOK: Duration = Duration::from_secs(20);
+/// How long the first one waits, after which somebody at a terminal is told why nothing comes.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Result<(), Failure> {
     let deadline = Instant::now() + args.timeout;
@@ -41,7 +46,7 @@ pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Resul
         attachments: Vec::new(),
     };
     post(&routd, &message, deadline).await?;
-    let outcome = wait(&routd, id, chat_jid, deadline).await?;
+    let outcome = wait(&routd, id, chat_jid, deadline, output).await?;
     let reply = outcome.replies.join("\n\n");
     if outcome.state == MessageState::Answered {
         return output.print(&outcome, |_| reply);
@@ -67,10 +72,12 @@ async fn wait(
     id: Opaque,
     chat_jid: Jid,
     deadline: Instant,
+    output: Output,
 ) -> Result<MessageOutcome, Failure> {
+    let mut patience = FIRST_LOOK;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let look = left.min(LOOK);
+        let look = left.min(patience);
         let wait_seconds = u32::try_from(look.as_secs().max(1)).unwrap_or(1);
         let query = OutcomeQuery { id: id.clone(), chat_jid: Some(chat_jid.clone()), wait_seconds };
         match routd.call_waiting(&OUTCOME, &query, look).await {
@@ -88,7 +95,15 @@ async fn wait(
             Err(error) if !error.is_retryable() || Instant::now() >= deadline => {
                 return Err(error.into());
             }
-            Ok(_) => {}
+            Ok(outcome) => {
+                if patience == FIRST_LOOK && std::io::stderr().is_terminal() {
+                    output.note(match outcome.state {
+                        MessageState::Running => "the agent is at work…",
+                        _ => "the message waits for its turn…",
+                    });
+                }
+                patience = LOOK;
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
