@@ -1,6 +1,6 @@
 //! Every secret changes while the suite works, and nobody notices.
 
-use crate::harness::{Mount, Suite, Tls, eventually, reply_of};
+use crate::harness::{LIMIT, Mount, Suite, Tls, eventually, reply_of};
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
@@ -14,28 +14,62 @@ use std::{
 
 const ALL: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
 
-/// Asks until the change has been made and then some more, so that asks run before, during and
-/// after it; each must be answered.
-fn asks_during(suite: &Suite, change: impl FnOnce()) {
-    let (changed, asked) = (AtomicBool::new(false), AtomicU32::new(0));
-    thread::scope(|scope| {
-        for worker in 0..2 {
-            let (changed, asked) = (&changed, &asked);
-            scope.spawn(move || {
-                let mut after = 0;
-                while after < 6 {
-                    after += u32::from(changed.load(Ordering::SeqCst));
-                    let text = format!("question {worker}");
-                    assert_eq!(suite.ok(&["ask", &text]).trim(), reply_of(&text));
-                    asked.fetch_add(1, Ordering::SeqCst);
-                }
+/// Messages on their way through every daemon: by the command line, and by a webhook at the edge.
+struct Load {
+    hook: String,
+}
+
+impl Load {
+    fn new(suite: &Suite) -> Self {
+        let link = suite.json(&["token", "issue", "--kind", "hook", "--folder", "main"]);
+        Self { hook: format!("{}{}", suite.edge(), link["path"].as_str().unwrap()) }
+    }
+
+    /// Asks once; it must be answered.
+    fn ask(&self, suite: &Suite) {
+        assert_eq!(suite.ok(&["ask", "question"]).trim(), reply_of("question"));
+    }
+
+    /// Posts once to the webhook; it must be taken, and answered.
+    fn post(&self) {
+        kit::testing::install_crypto();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let http = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
+            let url = self.hook.trim_end_matches('/');
+            let answer = http.post(url).body("posted").send().await.unwrap();
+            assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+            let taken: serde_json::Value = answer.json().await.unwrap();
+            let look = format!("{url}/{}?wait=25", taken["id"].as_str().unwrap());
+            let answer = http.get(look).send().await.unwrap();
+            let answer: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(answer["state"], "answered", "{answer}");
+        });
+    }
+
+    /// Runs until the change has been made and then some more, so that messages are on their way
+    /// before, during and after it; each must be answered.
+    fn during(&self, suite: &Suite, change: impl FnOnce()) {
+        let (changed, sent) = (AtomicBool::new(false), AtomicU32::new(0));
+        let go_on = |send: &dyn Fn()| {
+            let mut after = 0;
+            while after < 6 {
+                after += u32::from(changed.load(Ordering::SeqCst));
+                send();
+                sent.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| go_on(&|| self.ask(suite)));
+            scope.spawn(|| go_on(&|| self.post()));
+            eventually("messages are on their way", || {
+                (sent.load(Ordering::SeqCst) >= 8).then_some(())
             });
-        }
-        eventually("asks run", || (asked.load(Ordering::SeqCst) >= 8).then_some(()));
-        change();
-        changed.store(true, Ordering::SeqCst);
-    });
-    assert!(asked.load(Ordering::SeqCst) >= 20);
+            change();
+            changed.store(true, Ordering::SeqCst);
+        });
+        assert!(sent.load(Ordering::SeqCst) >= 20);
+    }
 }
 
 /// The certificate that a new handshake with the edge shows.
@@ -73,12 +107,12 @@ fn names_of(
 
 /// One change after the other; `put` writes it into the source.
 fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
-    let pids = suite.pids();
+    let (pids, load) = (suite.pids(), Load::new(suite));
     let fingerprint =
         |name: &str, daemon: &str| names_of(&suite.secrets(), daemon, name)["fingerprint"].clone();
 
     let (before, old) = (suite.secrets(), fingerprint("CHANNEL_SECRET", "routd"));
-    asks_during(suite, || {
+    load.during(suite, || {
         put(&[("CHANNEL_SECRET", &secret('c'))]);
         suite.newer(&["routd", "webd"], &before);
     });
@@ -87,22 +121,28 @@ fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
     assert_eq!(new, fingerprint("CHANNEL_SECRET", "webd"), "both sides have the same value");
     let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
     assert!(state["previous_accepted_until"].is_string(), "the old one has its overlap: {state}");
+    // Whoever still presented the old one would be refused from here on.
+    eventually("the overlap ends", || {
+        let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
+        state["previous_accepted_until"].is_null().then_some(())
+    });
+    load.post();
 
     let before = suite.secrets();
-    asks_during(suite, || {
+    load.during(suite, || {
         put(&[("AUTHD_SERVICE_KEY", &secret('a'))]);
         suite.newer(&ALL, &before);
     });
 
     let before = suite.secrets();
-    asks_during(suite, || {
+    load.during(suite, || {
         put(&[("SECRETS_KEY", &secret('s'))]);
         suite.newer(&["authd", "routd"], &before);
     });
 
     for _ in 0..2 {
         let (pair, before) = (Tls::new(), suite.secrets());
-        asks_during(suite, || {
+        load.during(suite, || {
             put(&[("PROXYD_TLS_CERT", &pair.cert), ("PROXYD_TLS_KEY", &pair.key)]);
             suite.newer(&["proxyd"], &before);
         });
@@ -121,10 +161,10 @@ fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
 
 #[test]
 fn every_secret_of_a_dotenv_changes_while_asks_run() {
-    let suite = Suite::up();
+    let mut suite = Suite::made();
+    suite.set("SECRETS_OVERLAP", "4s").start_up();
     rotate_everything(&suite, |values| suite.edit_dotenv(values));
     // What was sealed under the old key opens under the new one after a restart.
-    let mut suite = suite;
     assert_eq!(suite.process("up").stop(), Some(0));
     suite.start_up();
     assert_eq!(suite.ok(&["ask", "still there"]).trim(), reply_of("still there"));
@@ -134,7 +174,7 @@ fn every_secret_of_a_dotenv_changes_while_asks_run() {
 fn every_secret_of_a_projected_volume_changes_under_separate_processes() {
     let mut suite = Suite::made();
     let mount = suite.mount();
-    suite.start_apart();
+    suite.set("SECRETS_OVERLAP", "4s").start_apart();
     let mount = std::cell::RefCell::new(mount);
     rotate_everything(&suite, |values| Mount::set(&mut mount.borrow_mut(), values));
 }
