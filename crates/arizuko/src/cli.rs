@@ -1,5 +1,6 @@
 //! The command line, as operators type it.
 
+use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kit::parse;
@@ -92,6 +93,8 @@ pub enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
+    /// Injure a suite of its own, and see whether it keeps every message
+    Chaos(Chaos),
     /// Every setting: its value, where that comes from, and what it is for
     Settings {
         /// Print the reference, as Markdown, without this instance's values

@@ -8,6 +8,7 @@ mod status;
 mod tables;
 
 use crate::{
+    chaos,
     cli::{Cli, Command},
     failure::Failure,
     instance::{Environment, Instance},
@@ -47,6 +48,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Token(command) => tables::token(&instance, command, output).await,
         Command::Login => login(&instance, output).await,
         Command::Audit { limit } => log::audit(&instance, limit, output).await,
+        Command::Chaos(args) => chaos::run(&args, output).await,
         Command::Settings { markdown } => settings::run(&instance, markdown, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

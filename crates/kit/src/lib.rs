@@ -41,6 +41,8 @@ pub use gate::{EDGE_HEADER, EdgeIdentity, Gate, KeySource, SecretCheck, USER_HEA
 pub use health::{Health, Unmet};
 pub use metrics::Metrics;
 pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers};
+/// The client of [`http_client`], so that who makes requests by hand need not name its library.
+pub use reqwest::Client as HttpClient;
 pub use run::{GRACE, Process, Program, harden, http_client, run};
 pub use serve::BODY_MAX;
 pub use service_key::{AUTHD_SERVICE_KEY, ServiceKey, bearer_shaped, service_key_bundle};
