@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Asked},
-    keyring::{Renewed, act},
+    keyring::{DATABASE, Renewed, act},
     service_key::{Minter, own_name},
     session::Capability,
     store::StoreError,
@@ -22,6 +22,7 @@ use proto::{
     authd::{
         self, Rekey, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token,
     },
+    kit::DatabaseKey,
     routd::{AuditPage, AuditQuery, AuditRow},
 };
 use std::{
@@ -44,6 +45,7 @@ pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
     });
     api.mount(authd::ROTATE_KEYS, app.clone(), rotate);
     api.mount(authd::REKEY, app.clone(), rekey);
+    api.mount(authd::DATABASE_KEY, app.clone(), database_key);
     api.mount(authd::AUDIT, app.clone(), audit);
 }
 
@@ -163,6 +165,12 @@ async fn rekey(app: Arc<App>, caller: Caller, request: Rekey) -> Result<SigningK
     let renewed = app.ring.renew(what, caller.subject().as_str()).await;
     renewed.map_err(|error| Failure::internal(&error))?;
     Ok(signing_keys(&app))
+}
+
+async fn database_key(app: Arc<App>, _: Caller, _: Nothing) -> Result<DatabaseKey, Failure> {
+    let wraps = app.store.wraps().await.map_err(failed)?;
+    let opened_by = wraps.into_iter().map(|stored| stored.wrap.key_id).collect();
+    Ok(DatabaseKey { database: DATABASE.into(), opened_by })
 }
 
 async fn audit(app: Arc<App>, _: Caller, query: AuditQuery) -> Result<AuditPage, Failure> {

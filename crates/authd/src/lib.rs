@@ -103,7 +103,9 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     context.gate.use_keys(Arc::new(ring.clone()));
     let app = App::new(context, store, ring, service_keys).await;
-    Ok(Arc::new(app.map_err(start_error::at_start)?))
+    let app = Arc::new(app.map_err(start_error::at_start)?);
+    context.gate.on_forget(Arc::new(secrets_loop::Distrust(Arc::downgrade(&app))));
+    Ok(app)
 }
 
 fn rules(context: &Context) -> Result<Rules, StartError> {
@@ -144,10 +146,10 @@ fn run_beside(
             }
         }
     });
-    let (app, health, stop) = (app.clone(), context.health.clone(), context.stop.clone());
+    let (app, stop) = (app.clone(), context.stop.clone());
     context.tasks.spawn("authd.secrets", async move {
         tokio::select! {
-            () = secrets_loop::run(app, events, health) => {}
+            () = secrets_loop::run(app, events) => {}
             () = stop.cancelled() => {}
         }
     });

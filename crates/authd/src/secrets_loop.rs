@@ -7,26 +7,18 @@ use crate::{
     service_key::own_name,
     store::StoreError,
 };
-use kit::{AUTHD_SERVICE_KEY, Health, chain};
+use async_trait::async_trait;
+use kit::{AUTHD_SERVICE_KEY, chain};
 use proto::Daemon;
-use secrets::{Event, Outcome, seal::SECRETS_KEY};
-use std::{sync::Arc, time::Duration};
+use secrets::{Event, Name, Outcome, seal::SECRETS_KEY};
+use std::sync::{Arc, Weak};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-/// Between two tries to carry out what an operator asked for.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// Runs until it is dropped, or the keeper of secrets has ended.
-pub(crate) async fn run(app: Arc<App>, mut events: Receiver<Event>, health: Health) {
+pub(crate) async fn run(app: Arc<App>, mut events: Receiver<Event>) {
     loop {
         let noted = match events.recv().await {
-            Ok(event) if event.daemon == Daemon::Authd.name() => {
-                let noted = note(&app, &event).await;
-                if event.outcome == Outcome::Forgotten {
-                    until_done(&app, &event, &health).await;
-                }
-                noted
-            }
+            Ok(event) if event.daemon == Daemon::Authd.name() => note(&app, &event).await,
             Ok(_) => Ok(()),
             Err(RecvError::Lagged(count)) => {
                 let detail = format!("{count} events were lost; the daemon's log has them");
@@ -39,17 +31,6 @@ pub(crate) async fn run(app: Arc<App>, mut events: Receiver<Event>, health: Heal
             tracing::error!(error = chain(&error), "an event of a secret is not in the audit log");
         }
     }
-}
-
-/// Carries out what an operator asked for. It is asked for once, so it is tried until it is done.
-async fn until_done(app: &App, event: &Event, health: &Health) {
-    while let Err(error) = distrust(app, event).await {
-        let trouble = format!("what {} made is still good: {}", event.name, chain(&error));
-        tracing::error!(trouble, "tried again soon");
-        health.degraded("forgetting", Some(trouble));
-        tokio::time::sleep(AGAIN).await;
-    }
-    health.degraded("forgetting", None);
 }
 
 async fn note(app: &App, event: &Event) -> Result<(), StoreError> {
@@ -76,21 +57,33 @@ async fn note(app: &App, event: &Event) -> Result<(), StoreError> {
     app.store.note(row).await
 }
 
-/// An operator ended the overlap of a secret: what its earlier value made is not good any more.
-async fn distrust(app: &App, event: &Event) -> Result<(), KeyringError> {
-    if event.name == SECRETS_KEY {
-        return app.ring.renew(Renewed::All, &event.asked_by).await;
+/// Ends what the forgotten values of a secret made. Weak, as the app holds the gate that holds this.
+#[derive(Debug)]
+pub(crate) struct Distrust(pub(crate) Weak<App>);
+
+#[async_trait]
+impl kit::Forgetting for Distrust {
+    async fn forgotten(&self, name: &Name, by: &str) -> Result<(), String> {
+        let app = self.0.upgrade().ok_or("authd is stopping")?;
+        distrust(&app, name, by).await.map_err(|error| chain(&error))
     }
-    let daemons = if event.name == AUTHD_SERVICE_KEY {
+}
+
+/// Also where no earlier value was accepted any more: tokens outlive an overlap.
+async fn distrust(app: &App, name: &Name, by: &str) -> Result<(), KeyringError> {
+    if *name == SECRETS_KEY {
+        return app.ring.renew(Renewed::All, by).await;
+    }
+    let daemons = if *name == AUTHD_SERVICE_KEY {
         app.service_keys.sharing()
     } else {
-        let owner = |daemon: &Daemon| own_name(*daemon) == event.name.as_str();
+        let owner = |daemon: &Daemon| own_name(*daemon) == name.as_str();
         Daemon::ALL.into_iter().filter(owner).collect()
     };
     let subjects: Vec<String> = daemons.into_iter().map(Daemon::subject).collect();
     if subjects.is_empty() {
         return Ok(());
     }
-    let why = format!("the earlier values of {} were forgotten", event.name);
-    app.ring.end_tokens(subjects, &event.asked_by, &why).await
+    let why = format!("the earlier values of {name} were forgotten");
+    app.ring.end_tokens(subjects, by, &why).await
 }

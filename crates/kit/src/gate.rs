@@ -1,6 +1,6 @@
 //! Who may call: bearer tokens and shared secrets, checked in one place for every endpoint.
 
-use crate::{Clock, Failure, Metrics};
+use crate::{AUTHD_SERVICE_KEY, Clock, Failure, Metrics};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use auth::{Caller, Expect, Jwks, Kind, TokenError, Verifier};
@@ -9,6 +9,7 @@ use prometheus_client::{
     encoding::EncodeLabelSet, metrics::counter::Counter, metrics::family::Family,
 };
 use proto::{Daemon, Needs, Route, Timestamp};
+use secrets::{Name, seal::SECRETS_KEY};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -47,6 +48,17 @@ pub trait SecretCheck: fmt::Debug + Send + Sync + 'static {
     async fn check(&self, presented: &[u8]) -> Option<Caller>;
 }
 
+/// What else ends, in this daemon, with the earlier values of a secret.
+#[async_trait]
+pub trait Forgetting: fmt::Debug + Send + Sync + 'static {
+    /// `by` had the earlier values of `name` forgotten: whatever was made with them is to be worth
+    /// nothing when this returns. May be asked for again, and then does it again.
+    ///
+    /// # Errors
+    /// In words for an operator, who is to ask again.
+    async fn forgotten(&self, name: &Name, by: &str) -> Result<(), String>;
+}
+
 /// What the edge says of a request that it passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeIdentity {
@@ -76,6 +88,7 @@ struct Inner {
     /// When the last fetch ended, if it failed. Held while fetching.
     fetching: Mutex<Option<Instant>>,
     checks: RwLock<BTreeMap<&'static str, Arc<dyn SecretCheck>>>,
+    forgetting: ArcSwapOption<Arc<dyn Forgetting>>,
     refused: Family<Refusal, Counter>,
 }
 
@@ -103,6 +116,7 @@ impl Gate {
             known: ArcSwapOption::empty(),
             fetching: Mutex::default(),
             checks: RwLock::default(),
+            forgetting: ArcSwapOption::empty(),
             refused,
         }))
     }
@@ -116,6 +130,40 @@ impl Gate {
     pub fn accept_secret(&self, name: &'static str, check: Arc<dyn SecretCheck>) {
         let mut checks = self.0.checks.write().unwrap_or_else(PoisonError::into_inner);
         checks.insert(name, check);
+    }
+
+    /// Has `what` end what was made with earlier values of a secret, when these are forgotten.
+    pub fn on_forget(&self, what: Arc<dyn Forgetting>) {
+        self.0.forgetting.store(Some(Arc::new(what)));
+    }
+
+    /// The earlier values of `name` are forgotten: ends what was made with them, here and, by the
+    /// epochs that are published with authd's keys, elsewhere.
+    pub(crate) async fn forgotten(&self, name: &Name, by: &str) -> Result<(), Failure> {
+        if let Some(what) = self.0.forgetting.load_full() {
+            what.forgotten(name, by).await.map_err(|said| {
+                let detail = format!("what {name} made is not ended: {said}; ask again");
+                Failure::unavailable(detail)
+            })?;
+        }
+        let makes_tokens = name.as_str().starts_with(AUTHD_SERVICE_KEY.as_str());
+        if makes_tokens || *name == SECRETS_KEY {
+            self.renew_keys().await;
+        }
+        Ok(())
+    }
+
+    /// Fetches the keys anew. Until that is done, and if it fails until it can be, nobody's token
+    /// is believed: the keys known so far may be the ones that are not to be believed any more.
+    async fn renew_keys(&self) {
+        {
+            // What is being fetched at this moment may be of before.
+            let _one_at_a_time = self.0.fetching.lock().await;
+            self.0.known.store(None);
+        }
+        if self.keys(KEYS_MAX_AGE_MS).await.is_none() {
+            tracing::warn!("no token is believed until authd's keys can be fetched");
+        }
     }
 
     /// The caller of `route`, if it may.

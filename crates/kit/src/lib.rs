@@ -37,7 +37,7 @@ pub use auth::Caller;
 pub use clock::Clock;
 pub use context::{Bound, Context, listen};
 pub use failure::{Failure, chain};
-pub use gate::{EDGE_HEADER, EdgeIdentity, Gate, KeySource, SecretCheck, USER_HEADER};
+pub use gate::{EDGE_HEADER, EdgeIdentity, Forgetting, Gate, KeySource, SecretCheck, USER_HEADER};
 pub use health::{Health, Unmet};
 pub use metrics::Metrics;
 pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers};

@@ -107,7 +107,13 @@ async fn forget(
 ) -> Result<DaemonSecrets, Failure> {
     let name: Name =
         request.name.parse().map_err(|error| Failure::bad_request(format!("{error}")))?;
-    context.secrets.forget_for(&name, caller.subject().as_str()).await;
+    if !context.health.is_ready() {
+        let detail = "the daemon is starting, and cannot end what the secret made yet; ask again";
+        return Err(Failure::unavailable(detail).retry_after(Duration::from_secs(1)));
+    }
+    let by = caller.subject().as_str();
+    context.secrets.forget_for(&name, by).await;
+    context.gate.forgotten(&name, by).await?;
     Ok(state_of_secrets(&context))
 }
 

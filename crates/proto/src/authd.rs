@@ -1,6 +1,6 @@
 //! What authd serves: the keys that verify tokens, and the tokens themselves.
 
-use crate::{Daemon, Endpoint, Method, Needs, Nothing, Route, Timestamp};
+use crate::{Daemon, Endpoint, Method, Needs, Nothing, Route, Timestamp, kit::DatabaseKey};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -58,6 +58,13 @@ pub const REKEY: Endpoint<Rekey, SigningKeys> = Endpoint::post(
     "Seal everything anew under a new data key",
 );
 
+/// Which `SECRETS_KEY`s open authd's database.
+pub const DATABASE_KEY: Endpoint<Nothing, DatabaseKey> = Endpoint::get(
+    "/v1/secrets/database-key",
+    Needs::Scope("secrets:read"),
+    "Which values of SECRETS_KEY open the database, by their ids",
+);
+
 /// What was done, newest first.
 pub const AUDIT: Endpoint<crate::routd::AuditQuery, crate::routd::AuditPage> =
     Endpoint::get("/v1/audit", Needs::Scope("audit:read"), "What was done, newest first");
@@ -86,6 +93,7 @@ pub const ROUTES: &[Route] = &[
     SIGNING_KEYS.route,
     ROTATE_KEYS.route,
     REKEY.route,
+    DATABASE_KEY.route,
     AUDIT.route,
     LOGIN_PAGE,
     LOGIN_SPEND,

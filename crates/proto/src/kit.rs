@@ -68,6 +68,16 @@ pub struct ForgetSecret {
     pub name: String,
 }
 
+/// How a daemon that seals secrets of its own has renewed the key of its database, or keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct DatabaseKey {
+    /// The database, such as `routd.db`.
+    pub database: String,
+    /// The ids of the `SECRETS_KEY`s under which its key is wrapped: those that open it. An id tells
+    /// nothing about its key.
+    pub opened_by: Vec<String>,
+}
+
 /// The secrets of one daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DaemonSecrets {

@@ -1,6 +1,8 @@
 //! What routd serves: messages in, feeds out, folders, routes and capability links.
 
-use crate::{Endpoint, Jid, Needs, Nothing, Opaque, Route, Timestamp, Topic};
+use crate::{
+    Endpoint, Jid, Needs, Nothing, Opaque, Route, Timestamp, Topic, authd::Rekey, kit::DatabaseKey,
+};
 use serde::{Deserialize, Serialize};
 
 mod feed;
@@ -32,6 +34,20 @@ pub const REGISTER_CHANNEL: Endpoint<RegisterChannel, Channel> = Endpoint::post(
 pub const LIST_CHANNELS: Endpoint<Nothing, Channels> =
     Endpoint::get("/v1/channels", Needs::Scope("status:read"), "The adapters and their state");
 
+/// Which `SECRETS_KEY`s open routd's database.
+pub const DATABASE_KEY: Endpoint<Nothing, DatabaseKey> = Endpoint::get(
+    "/v1/secrets/database-key",
+    Needs::Scope("secrets:read"),
+    "Which values of SECRETS_KEY open the database, by their ids",
+);
+
+/// Seals everything in routd's database anew, under a new data key.
+pub const REKEY: Endpoint<Rekey, DatabaseKey> = Endpoint::post(
+    "/v1/secrets/rekey",
+    Needs::Scope("secrets:write"),
+    "Seal everything anew under a new data key",
+);
+
 /// Every route of this daemon, without those that every daemon has.
 pub const ROUTES: &[Route] = &[
     POST_MESSAGE.route,
@@ -53,6 +69,8 @@ pub const ROUTES: &[Route] = &[
     RESOLVE_LINK.route,
     AUDIT.route,
     STATUS.route,
+    DATABASE_KEY.route,
+    REKEY.route,
 ];
 
 /// A message on its way in.

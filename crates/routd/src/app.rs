@@ -1,8 +1,12 @@
 //! What the parts of routd share.
 
 use crate::{
-    endpoints::Endpoints, figures::Figures, keyring::LinkKey, secrets::ChannelCheck,
-    settings::Values, wake::Wake,
+    endpoints::Endpoints,
+    figures::Figures,
+    keyring::{Keyring, LinkKey},
+    secrets::ChannelCheck,
+    settings::Values,
+    wake::Wake,
 };
 use db::Database;
 use kit::Context;
@@ -18,6 +22,7 @@ pub(crate) struct App {
     pub(crate) figures: Figures,
     pub(crate) channel: ChannelCheck,
     pub(crate) link_key: LinkKey,
+    pub(crate) keyring: Keyring,
     pub(crate) endpoints: Endpoints,
     /// Which start of routd on this database this is.
     pub(crate) epoch: i64,

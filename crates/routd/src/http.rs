@@ -43,7 +43,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::REVOKE_LINK, app.clone(), links::revoke)
         .mount(api::RESOLVE_LINK, app.clone(), links::resolve)
         .mount(api::AUDIT, app.clone(), audit::list)
-        .mount(api::STATUS, app.clone(), audit::status);
+        .mount(api::STATUS, app.clone(), audit::status)
+        .mount(api::DATABASE_KEY, app.clone(), audit::database_key)
+        .mount(api::REKEY, app.clone(), audit::rekey);
     all.into_router()
 }
 

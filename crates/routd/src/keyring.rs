@@ -4,20 +4,24 @@
 //! renewal of the data key makes a token worthless: the hashes stay as they are.
 
 use crate::{fault::Fault, record::record, secrets::KEY, store::keys};
+use async_trait::async_trait;
 use aws_lc_rs::{hmac, rand};
 use db::Database;
-use kit::{Context, StartError};
-use proto::Timestamp;
+use kit::{Clock, Context, Failure, StartError};
+use proto::{Timestamp, kit::DatabaseKey};
 use secrets::{
-    Watched,
-    seal::{DataKey, SealError, SecretsKey, UnlockError, unlock},
+    Name, Watched,
+    seal::{DataKey, SECRETS_KEY, SealError, SecretsKey, UnlockError, Unlocked, unlock},
 };
 use std::{fmt, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// The database's name in its wraps.
 const DATABASE: &str = "routd.db";
 /// The row of the key of link tokens, which is also what it is sealed for.
 const LINK_KEY: &str = "link tokens";
+/// The audit log's name for what the daemon does by itself.
+const ITSELF: &str = "service:routd";
 /// The wait before a wrap that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -60,18 +64,38 @@ impl From<rusqlite::Error> for KeyError {
     }
 }
 
+/// The key of this database: wrapped under `SECRETS_KEY` in it, and held here. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Keyring(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    secrets_key: Watched<SecretsKey>,
+    clock: Clock,
+    /// Locked while the database's key or its wraps change.
+    held: Mutex<DataKey>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(..)")
+    }
+}
+
 /// Opens the database's key at start, with whatever `SECRETS_KEY` is accepted now; makes one for a new database.
 pub(crate) async fn open(
     database: &Database,
-    key: &Watched<SecretsKey>,
-    now: Timestamp,
-) -> Result<LinkKey, StartError> {
-    let accepted: Vec<Arc<SecretsKey>> = key.accepted().collect();
+    secrets_key: Watched<SecretsKey>,
+    clock: Clock,
+) -> Result<(Keyring, LinkKey), StartError> {
+    let accepted: Vec<Arc<SecretsKey>> = secrets_key.accepted().collect();
+    let now = clock.now();
     let opened = database.try_write("keys.open", move |tx| {
-        let data_key = settle(tx, &accepted, now)?;
-        link_key(tx, &data_key)
+        let data_key = settle(tx, &accepted, None, now)?;
+        let link_key = link_key(tx, &data_key)?;
+        Ok((data_key, link_key))
     });
-    opened.await.map_err(|error| match error {
+    let (data_key, link_key) = opened.await.map_err(|error| match error {
         KeyError::Unlock(error @ UnlockError::NoKey { .. }) => StartError::Config {
             what: error.to_string(),
             hint: "see `arizuko secrets check`".into(),
@@ -81,23 +105,36 @@ pub(crate) async fn open(
             hint: "the cause says what to do".into(),
             source: Some(error.into()),
         },
-    })
+    })?;
+    let (database, held) = (database.clone(), Mutex::new(data_key));
+    Ok((Keyring(Arc::new(Inner { database, secrets_key, clock, held })), link_key))
 }
 
 /// Brings the wraps to where they should be under the accepted keys, in the caller's transaction.
 fn settle(
     tx: &rusqlite::Connection,
     accepted: &[Arc<SecretsKey>],
+    held: Option<&DataKey>,
     now: Timestamp,
 ) -> Result<DataKey, KeyError> {
-    let unlocked = unlock(DATABASE, &keys::wraps(tx)?, accepted)?;
+    let unlocked = match (unlock(DATABASE, &keys::wraps(tx)?, accepted), held) {
+        (Ok(unlocked), _) => unlocked,
+        // The key is in memory, so nothing is lost: it is wrapped under the current one.
+        (Err(UnlockError::NoKey { .. } | UnlockError::Damaged { .. }), Some(held)) => {
+            let current = accepted.first();
+            let write = current.map(|current| held.wrap(current, DATABASE)).transpose()?;
+            let write = write.into_iter().collect();
+            Unlocked { key: held.clone(), write, delete: Vec::new() }
+        }
+        (Err(error), _) => return Err(error.into()),
+    };
     for wrap in &unlocked.write {
         keys::add_wrap(tx, wrap, now)?;
-        record(tx, now, "service:routd", "key.wrap", DATABASE, &format!("under {}", wrap.key_id))?;
+        record(tx, now, ITSELF, "key.wrap", DATABASE, &format!("under {}", wrap.key_id))?;
     }
     for key_id in &unlocked.delete {
         keys::drop_wrap(tx, key_id)?;
-        record(tx, now, "service:routd", "key.drop_wrap", DATABASE, &format!("under {key_id}"))?;
+        record(tx, now, ITSELF, "key.drop_wrap", DATABASE, &format!("under {key_id}"))?;
     }
     Ok(unlocked.key)
 }
@@ -113,14 +150,80 @@ fn link_key(tx: &rusqlite::Connection, data_key: &DataKey) -> Result<LinkKey, Ke
     Ok(LinkKey(hmac::Key::new(hmac::HMAC_SHA256, &random)))
 }
 
+impl Keyring {
+    /// Wraps the database's key under the current `SECRETS_KEY`, and lets go of the wraps under those that are
+    /// accepted no more. Doing it again changes nothing.
+    async fn rewrap(&self) -> Result<(), KeyError> {
+        let mut held = self.0.held.lock().await;
+        let accepted: Vec<Arc<SecretsKey>> = self.0.secrets_key.accepted().collect();
+        let (now, known) = (self.0.clock.now(), held.clone());
+        let settled = self
+            .0
+            .database
+            .try_write("keys.follow", move |tx| settle(tx, &accepted, Some(&known), now));
+        *held = settled.await?;
+        Ok(())
+    }
+
+    /// Seals everything anew under a new data key, and leaves nothing in the file that an earlier one, or another
+    /// `SECRETS_KEY` than the current one, opens.
+    async fn renew(&self, by: &str, why: &'static str) -> Result<(), KeyError> {
+        let mut held = self.0.held.lock().await;
+        let (old, new) = (held.clone(), DataKey::generate()?);
+        let wrap = new.wrap(&self.0.secrets_key.current(), DATABASE)?;
+        let (next, now, by) = (new.clone(), self.0.clock.now(), by.to_owned());
+        let renewed = self.0.database.try_write("keys.renew", move |tx| {
+            for (name, sealed) in keys::all_sealed(tx)? {
+                let plain = old.open(&sealed, name.as_bytes())?;
+                keys::seal_anew(tx, &name, &next.seal(&plain, name.as_bytes())?)?;
+            }
+            for known in keys::wraps(tx)? {
+                keys::drop_wrap(tx, &known.key_id)?;
+            }
+            keys::add_wrap(tx, &wrap, now)?;
+            record(tx, now, &by, "key.renew", DATABASE, why)?;
+            Ok::<_, KeyError>(())
+        });
+        renewed.await?;
+        *held = new;
+        // The change is kept. That a reader holds the log open only means that it is emptied later.
+        if let Err(error) = self.0.database.empty_log().await {
+            tracing::warn!(%error, "the log of the database could not be emptied after the renewal");
+        }
+        Ok(())
+    }
+
+    /// Seals everything anew, because an operator asked for it.
+    pub(crate) async fn rekey(&self, by: &str) -> Result<(), Failure> {
+        let renewed = self.renew(by, "sealed anew under a new data key").await;
+        renewed.map_err(|error| Failure::internal(&error))
+    }
+
+    /// Which values of `SECRETS_KEY` open the database.
+    pub(crate) async fn state(&self) -> Result<DatabaseKey, Failure> {
+        let wraps = self.0.database.read(keys::wraps).await.map_err(Fault::from)?;
+        let opened_by = wraps.into_iter().map(|wrap| wrap.key_id).collect();
+        Ok(DatabaseKey { database: DATABASE.into(), opened_by })
+    }
+}
+
+/// A `SECRETS_KEY` that must not open the database any more does not.
+#[async_trait]
+impl kit::Forgetting for Keyring {
+    async fn forgotten(&self, name: &Name, by: &str) -> Result<(), String> {
+        if *name != SECRETS_KEY {
+            return Ok(());
+        }
+        let why = "the earlier values of SECRETS_KEY were forgotten: a new data key";
+        self.renew(by, why).await.map_err(|error| kit::chain(&error))
+    }
+}
+
 /// Watches `SECRETS_KEY`, and wraps the database's key anew when it changes and when an overlap ends.
-pub(crate) async fn follow(context: Context, database: Database, mut key: Watched<SecretsKey>) {
+pub(crate) async fn follow(context: Context, ring: Keyring) {
+    let mut secrets_key = ring.0.secrets_key.clone();
     loop {
-        let accepted: Vec<Arc<SecretsKey>> = key.accepted().collect();
-        let now = context.clock.now();
-        let settled =
-            database.try_write("keys.follow", move |tx| settle(tx, &accepted, now).map(drop)).await;
-        let trouble = settled.err().map(|error| kit::chain(&error));
+        let trouble = ring.rewrap().await.err().map(|error| kit::chain(&error));
         if let Some(trouble) = &trouble {
             tracing::error!(trouble, "the database's key could not be wrapped anew");
         }
@@ -134,7 +237,7 @@ pub(crate) async fn follow(context: Context, database: Database, mut key: Watche
         };
         tokio::select! {
             () = context.stop.cancelled() => return,
-            () = key.accepted_changed() => {}
+            () = secrets_key.accepted_changed() => {}
             () = try_again => {}
         }
     }

@@ -73,7 +73,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let channel = secrets::ChannelCheck(context.secrets.watch(&secrets::CHANNEL).await?);
     let key = keyring::watch(&context).await?;
     let db = store::open(&context.database()).await?;
-    let link_key = keyring::open(&db, &key, context.clock.now()).await?;
+    let (keyring, link_key) = keyring::open(&db, key, context.clock.clone()).await?;
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());
     let begun = db.try_write("start", move |tx| {
         let doubtful = store::outbox::doubt_unfinished(tx)?;
@@ -99,6 +99,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         figures,
         channel: channel.clone(),
         link_key,
+        keyring: keyring.clone(),
         endpoints,
         epoch,
     });
@@ -108,23 +109,18 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         app.endpoints.ensure(&app, turn)?;
     }
     context.gate.accept_secret("CHANNEL_SECRET", Arc::new(channel));
-    begin_loops(&app, events, key);
+    context.gate.on_forget(Arc::new(keyring));
+    begin_loops(&app, events);
     Ok(http::router(&app))
 }
 
-fn begin_loops(
-    app: &Arc<App>,
-    events: tokio::sync::broadcast::Receiver<::secrets::Event>,
-    key: ::secrets::Watched<::secrets::seal::SecretsKey>,
-) {
+fn begin_loops(app: &Arc<App>, events: tokio::sync::broadcast::Receiver<::secrets::Event>) {
     let tasks = &app.context.tasks;
     let turns = app.clone();
     tasks.supervise("turns", move || turn_loop::run(turns.clone()));
     let outbox = app.clone();
     tasks.supervise("outbox", move || outbox_loop::run(outbox.clone()));
-    let (context, db) = (app.context.clone(), app.db.clone());
-    tasks.supervise("database key", move || {
-        keyring::follow(context.clone(), db.clone(), key.clone())
-    });
+    let (context, ring) = (app.context.clone(), app.keyring.clone());
+    tasks.supervise("database key", move || keyring::follow(context.clone(), ring.clone()));
     tasks.spawn("secret audit", secret_loop::run(app.clone(), events));
 }

@@ -63,7 +63,9 @@ pub use policy::{Policy, WallClock};
 pub use probe::{Probe, probe};
 pub use refused::{Again, Attempt, LOOK_PATIENCE, PATIENCE};
 pub use secret::{Malformed, SECRET_BYTES_MAX, Secret, same_bytes};
-pub use source::{Answer, Cause, SecretSource, SecretWriter, SourceError, Versions, WriteError};
+pub use source::{
+    Answer, Cause, Change, SecretSource, SecretWriter, SourceError, Versions, WriteError,
+};
 pub use status::SecretStatus;
 pub use watched::{ACCEPTED_MAX, Accepted, Watched};
 /// A buffer that is wiped when it drops: for what is on its way into a [`Secret`] or out of one.

@@ -87,6 +87,30 @@ pub trait SecretWriter: Send + Sync {
     /// # Errors
     /// When the place cannot be written, with what to do instead.
     async fn remove(&self, name: &Name) -> Result<(), WriteError>;
+
+    /// Makes `changes`: all at one moment where the place can do that, and otherwise in this order,
+    /// so that whoever is interrupted has made the first of them.
+    ///
+    /// # Errors
+    /// When the place cannot be written, with what to do instead.
+    async fn change(&self, changes: &[Change<'_>]) -> Result<(), WriteError> {
+        for change in changes {
+            match change {
+                Change::Set(name, value) => self.write(name, value).await?,
+                Change::Remove(name) => self.remove(name).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change of one name.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// Gives it this value.
+    Set(&'a Name, &'a Secret),
+    /// Removes it; that it is not there is not an error.
+    Remove(&'a Name),
 }
 
 /// A cause of any kind.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, Stat, Uid};
 use secrets::Zeroizing;
 use secrets::{
-    Answer, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
+    Answer, Change, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
     files::{self, FileError, FileId, Links},
 };
 use std::{
@@ -90,15 +90,38 @@ impl SecretSource for Dotenv {
 #[async_trait]
 impl SecretWriter for Dotenv {
     async fn write(&self, name: &Name, value: &Secret) -> Result<(), WriteError> {
-        let unfit = |cause| WriteError::Unfit { name: name.clone(), place: self.place(), cause };
-        let value = Zeroizing::new(value.text().map_err(unfit)?.to_owned());
-        let name = name.clone();
-        self.edit(move |text| parse::set(text, name.as_str(), &value)).await
+        self.change(&[Change::Set(name, value)]).await
     }
 
     async fn remove(&self, name: &Name) -> Result<(), WriteError> {
-        let name = name.clone();
-        self.edit(move |text| parse::unset(text, name.as_str())).await
+        self.change(&[Change::Remove(name)]).await
+    }
+
+    /// One rename for all of them.
+    async fn change(&self, changes: &[Change<'_>]) -> Result<(), WriteError> {
+        let mut texts: Vec<(Name, Option<Zeroizing<String>>)> = Vec::with_capacity(changes.len());
+        for change in changes {
+            texts.push(match *change {
+                Change::Set(name, value) => {
+                    let place = self.place();
+                    let unfit = |cause| WriteError::Unfit { name: name.clone(), place, cause };
+                    let value = Zeroizing::new(value.text().map_err(unfit)?.to_owned());
+                    (name.clone(), Some(value))
+                }
+                Change::Remove(name) => (name.clone(), None),
+            });
+        }
+        self.edit(move |text| {
+            let mut edited = Zeroizing::new(text.to_owned());
+            for (name, value) in &texts {
+                edited = match value {
+                    Some(value) => parse::set(&edited, name.as_str(), value)?,
+                    None => parse::unset(&edited, name.as_str())?,
+                };
+            }
+            Ok(edited)
+        })
+        .await
     }
 }
 

@@ -1,9 +1,11 @@
-//! The audit log, and how much there is to do.
+//! What operators ask of the daemon itself: the audit log, how much there is to do, the key of the database.
 
 use crate::{app::App, fault::Fault, outbox_loop::pending_and_ambiguous, store::count};
 use kit::{Caller, Failure};
 use proto::{
     Nothing, Timestamp,
+    authd::Rekey,
+    kit::DatabaseKey,
     routd::{AuditPage, AuditQuery, AuditRow, RoutdStatus},
 };
 use std::sync::Arc;
@@ -47,4 +49,19 @@ pub(super) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<Routd
         })
     });
     Ok(read.await.map_err(Fault::from)?)
+}
+
+/// Which values of `SECRETS_KEY` open the database.
+pub(super) async fn database_key(
+    app: Arc<App>,
+    _: Caller,
+    _: Nothing,
+) -> Result<DatabaseKey, Failure> {
+    app.keyring.state().await
+}
+
+/// Seals everything anew, leaked or not: nothing is kept here that a new key would not cover.
+pub(super) async fn rekey(app: Arc<App>, caller: Caller, _: Rekey) -> Result<DatabaseKey, Failure> {
+    app.keyring.rekey(caller.subject().as_str()).await?;
+    app.keyring.state().await
 }

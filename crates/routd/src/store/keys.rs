@@ -40,3 +40,17 @@ pub(crate) fn keep_sealed(conn: &Connection, name: &str, sealed: &[u8]) -> rusql
         .execute((name, sealed))?;
     Ok(())
 }
+
+/// All of them, by name.
+pub(crate) fn all_sealed(conn: &Connection) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+    conn.prepare_cached("SELECT name, sealed FROM sealed ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Replaces one by itself, sealed under another key.
+pub(crate) fn seal_anew(conn: &Connection, name: &str, sealed: &[u8]) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE sealed SET sealed = ?2 WHERE name = ?1")?
+        .execute((name, sealed))?;
+    Ok(())
+}
