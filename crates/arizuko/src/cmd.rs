@@ -8,9 +8,10 @@ mod status;
 mod tables;
 
 use crate::{
+    addresses::Addresses,
     chaos,
     cli::{Cli, Command},
-    failure::Failure,
+    failure::{Exit, Failure},
     instance::{Environment, Instance},
     output::Output,
     session, up,
@@ -73,6 +74,14 @@ async fn create(
     environment: &Environment,
     output: Output,
 ) -> Result<(), Failure> {
+    if let Some(other) = instance.named()?.filter(|name| *name != instance.name) {
+        let line = format!(
+            "{} is the data directory of the instance {other}; choose another --data-dir for {}",
+            instance.dir.display(),
+            instance.name
+        );
+        return Err(Failure::new(Exit::CannotCreate, line));
+    }
     let made = instance.create(environment).await?;
     let answer = serde_json::json!({
         "instance": instance.name,
@@ -98,9 +107,7 @@ async fn create(
 
 async fn login(instance: &Instance, output: Output) -> Result<(), Failure> {
     let link = session::login_link(instance).await?;
-    let edge = crate::addresses::Addresses::find(instance)?.edge;
-    let host = instance.settings.raw("WEB_HOST", "").0;
-    let base = if host.is_empty() { edge } else { format!("https://{host}") };
+    let base = Addresses::find(instance)?.public(&instance.settings);
     let url = format!("{base}{}", link.path);
     let answer = serde_json::json!({ "url": url, "expires_at": link.expires_at });
     output.print(&answer, |_| format!("{url}\n(good once, until {})", link.expires_at))

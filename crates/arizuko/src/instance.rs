@@ -3,22 +3,30 @@
 use crate::{
     cli::Global,
     failure::{Exit, Failure},
-    sources,
+    lock, sources,
 };
 use kit::{Setting, Settings, parse};
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// How long another process may take to make the instance.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The name of the settings file in the data directory.
 pub const SETTINGS_FILE: &str = "settings.env";
 /// The name of the file that holds a bare host's secrets.
 pub const DOTENV: &str = ".env";
 
+/// What a data directory may hold before it is an instance's: what one that was cut short left
+/// there, what an operator prepared, and what every new file system has.
+const OURS: [&str; 5] = ["store", "homes", "run", DOTENV, "lost+found"];
 /// The instance's name.
 pub static INSTANCE_NAME: Setting<String> = Setting {
     name: "INSTANCE_NAME",
@@ -116,6 +124,7 @@ impl Instance {
         {
             make_dir(&dir)?;
         }
+        let _one_at_a_time = self.lock().await?;
         let settings = self.dir.join(SETTINGS_FILE);
         if !settings.exists() {
             let text = format!(
@@ -129,6 +138,26 @@ impl Instance {
         let secrets = sources::generate(self, environment).await?;
         self.examine_databases()?;
         Ok(Made { directory, secrets })
+    }
+
+    /// Held while this process makes the instance, so that two make one.
+    async fn lock(&self) -> Result<fs::File, Failure> {
+        let path = self.run_dir().join("create.lock");
+        let held = lock::take(&path, PATIENCE).await.map_err(|e| Failure::io("lock", &path, &e))?;
+        held.ok_or_else(|| {
+            let line = format!("another process makes the instance {}; try again", self.name);
+            Failure::new(Exit::TryAgain, line)
+        })
+    }
+
+    /// The name that the settings file gives, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn named(&self) -> Result<Option<String>, Failure> {
+        let settings = read_settings(&self.dir.join(SETTINGS_FILE))?;
+        let name = settings.into_iter().find(|(name, _)| name == INSTANCE_NAME.name);
+        Ok(name.map(|(_, value)| value))
     }
 
     /// Looks whether the databases that are there can be used: better now than when a daemon starts.
@@ -161,12 +190,9 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn make_dir(dir: &Path) -> Result<(), Failure> {
     match fs::metadata(dir) {
-        Ok(found) if found.is_dir() => {
-            // A directory that others may enter would show them sockets and databases.
-            let open = found.permissions().mode() & 0o077 != 0;
-            let close = || fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
-            if open { close().map_err(|e| Failure::io("protect", dir, &e)) } else { Ok(()) }
-        }
+        // A directory that others may enter would show them sockets and databases.
+        Ok(found) if found.is_dir() && found.permissions().mode() & 0o077 != 0 => close(dir),
+        Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Failure::new(
             Exit::CannotCreate,
             format!(
@@ -179,6 +205,22 @@ fn make_dir(dir: &Path) -> Result<(), Failure> {
             made.map_err(|error| Failure::io("create", dir, &error))
         }
     }
+}
+
+/// Closes a directory to others, unless they keep things there: `/tmp` or somebody's home is theirs.
+fn close(dir: &Path) -> Result<(), Failure> {
+    let is_ours = |name: &OsStr| OURS.iter().any(|ours| name == *ours);
+    let found = fs::read_dir(dir).map_err(|error| Failure::io("read", dir, &error))?;
+    let mut names = found.filter_map(|entry| Some(entry.ok()?.file_name()));
+    if !dir.join(SETTINGS_FILE).exists() && !names.all(|name| is_ours(&name)) {
+        let line = format!(
+            "{} holds other things than an instance, and others may enter it; choose an empty --data-dir",
+            dir.display()
+        );
+        return Err(Failure::new(Exit::CannotCreate, line));
+    }
+    let closed = fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
+    closed.map_err(|error| Failure::io("protect", dir, &error))
 }
 
 /// `/srv/data/arizuko_NAME` where that is or can be made, else the same below the user's own data.

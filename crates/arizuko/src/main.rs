@@ -8,6 +8,7 @@ mod cmd;
 mod daemons;
 mod failure;
 mod instance;
+mod lock;
 mod output;
 mod session;
 mod sources;

@@ -5,11 +5,12 @@ use crate::{
     failure::{Exit, Failure},
     instance::Instance,
 };
-use kit::{Peer, Peers};
+use kit::{Peer, PeerError, Peers};
 use proto::{
-    Daemon, Nothing,
+    Daemon, Endpoint, Nothing,
     authd::{LOGIN_LINK, LoginLink, OPERATOR_TOKEN, OperatorTokenRequest},
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 /// The daemons of an instance, each called with the operator's token.
 #[derive(Clone, Debug)]
@@ -23,8 +24,7 @@ impl Session {
     /// # Errors
     /// The instance does not run, or belongs to another user.
     pub async fn begin(instance: &Instance) -> Result<Self, Failure> {
-        let admin = admin(instance)?;
-        let token = admin.call(&OPERATOR_TOKEN, &OperatorTokenRequest {}).await?;
+        let token = ask(instance, &OPERATOR_TOKEN, &OperatorTokenRequest {}).await?;
         let addresses = Addresses::find(instance)?;
         Ok(Self { peers: Peers::with_token(kit::http_client()?, addresses.daemons, &token.token) })
     }
@@ -40,25 +40,36 @@ impl Session {
 /// # Errors
 /// As for [`Session::begin`].
 pub async fn login_link(instance: &Instance) -> Result<LoginLink, Failure> {
-    Ok(admin(instance)?.call(&LOGIN_LINK, &Nothing {}).await?)
+    ask(instance, &LOGIN_LINK, &Nothing {}).await
 }
 
-fn admin(instance: &Instance) -> Result<Peer, Failure> {
+/// Asks authd on the admin socket.
+async fn ask<Req: Serialize, Res: DeserializeOwned>(
+    instance: &Instance,
+    endpoint: &Endpoint<Req, Res>,
+    request: &Req,
+) -> Result<Res, Failure> {
     let socket = instance.run_dir().join("admin.sock");
+    let not_running = |why: &str| {
+        let line = format!(
+            "the instance {} does not run ({why} {}); start it with `arizuko up`, or name another with --instance or --data-dir",
+            instance.name,
+            socket.display()
+        );
+        Failure::new(Exit::Unavailable, line)
+    };
     match std::fs::metadata(&socket) {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             return Err(Failure::io("use", &socket, &error));
         }
-        Err(_) => {
-            let line = format!(
-                "the instance {} does not run ({} is not there); start it with `arizuko up`, or name another with --instance or --data-dir",
-                instance.name,
-                socket.display()
-            );
-            return Err(Failure::new(Exit::Unavailable, line));
-        }
+        Err(_) => return Err(not_running("there is no")),
     }
-    Peer::on_socket("authd", &socket)
-        .map_err(|error| Failure::new(Exit::Software, error.to_string()))
+    let admin = Peer::on_socket("authd", &socket)
+        .map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+    admin.call(endpoint, request).await.map_err(|error| match error {
+        // As a process that was killed leaves it.
+        PeerError::Unreachable { .. } => not_running("nobody answers on"),
+        error => error.into(),
+    })
 }

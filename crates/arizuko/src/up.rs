@@ -9,18 +9,13 @@ use crate::{
     output::Output,
     session, sources,
 };
-use kit::{Bound, Clock, Process, Program, StartError, parse};
+use kit::{Bound, Clock, Process, Program, parse};
 use proto::Daemon;
 use proxyd::PROXYD_TLS_ADDR;
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-    net,
-};
-use secrets::{Keeper, Policy, WallClock};
+use rustix::net;
+use secrets::{Keeper, KeeperHandle, Policy, WallClock};
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, IsTerminal},
     net::{SocketAddr, TcpListener},
     sync::Arc,
@@ -62,7 +57,8 @@ pub async fn up(
     if made.directory {
         output.note(&format!("made the instance {} in {}", instance.name, instance.dir.display()));
     }
-    let _only_one = lock(instance)?;
+    let _only_one = addresses::lock(instance).await?;
+    let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let mut keeper_tasks = JoinSet::new();
     let process = process(instance, environment, &stop, &mut keeper_tasks)?;
@@ -75,7 +71,6 @@ pub async fn up(
         running.spawn(supervised(place, stop.clone(), ready.clone()));
     }
     drop(ready);
-    let mut signals = Signals::new()?;
     let announce = async {
         for _ in 0..count {
             if all_ready.recv().await.is_none() {
@@ -99,13 +94,14 @@ pub async fn up(
                 None => break Ok(()),
             },
             signal = signals.next() => match signal {
-                Signal::Refresh => if let Some(keeper) = &keeper { keeper.refresh("SIGHUP").await },
+                Signal::Refresh => refresh(keeper.as_ref(), &mut keeper_tasks),
                 Signal::Stop => break Ok(()),
             },
         }
     };
-    drop(written);
     finish(stop, running, keeper_tasks).await;
+    // Only now: whoever looks for a daemon that is about to end must not find another instance's.
+    drop(written);
     outcome
 }
 
@@ -120,7 +116,10 @@ pub async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let program = daemons::program(daemon).ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("{daemon} is not part of this build of arizuko"))
+        let names: Vec<_> = PROGRAMS.iter().map(|program| program.daemon.name()).collect();
+        let line =
+            format!("{daemon} is not part of this build of arizuko, which has {}", names.join(" "));
+        Failure::new(Exit::Usage, line)
     })?;
     if !instance.dir.is_dir() {
         let line = format!(
@@ -138,9 +137,10 @@ pub async fn run(
     let (listener, bound) = match daemon {
         Daemon::Proxyd => {
             let admin = instance.settings.get(&daemons::PROXYD_ADMIN_ADDR)?;
-            (bind(admin)?, Bound { plain: Some(Arc::new(bind(address)?)), tls: None })
+            let plain = Some(Arc::new(bind(address, "LISTEN_ADDR")?));
+            (bind(admin, daemons::PROXYD_ADMIN_ADDR.name)?, Bound { plain, tls: None })
         }
-        _ => (bind(address)?, Bound::default()),
+        _ => (bind(address, "LISTEN_ADDR")?, Bound::default()),
     };
     let keeper = process.keeper.clone();
     let place = Place { program, listener, bound, process };
@@ -157,34 +157,13 @@ pub async fn run(
                 _ => break Ok(()),
             },
             signal = signals.next() => match signal {
-                Signal::Refresh => keeper.refresh("SIGHUP").await,
+                Signal::Refresh => refresh(Some(&keeper), &mut keeper_tasks),
                 Signal::Stop => break Ok(()),
             },
         }
     };
     finish(stop, running, keeper_tasks).await;
     outcome
-}
-
-/// Makes sure that no other `up` has this instance. The kernel lets go of the lock when the process
-/// ends, however it ends.
-fn lock(instance: &Instance) -> Result<File, Failure> {
-    let path = instance.run_dir().join("up.lock");
-    let failed = |error: io::Error| Failure::io("lock", &path, &error);
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => {
-            let by = Addresses::find(instance).map(|found| found.pid).unwrap_or_default();
-            let line = format!(
-                "the instance {} runs already, as process {by}; stop that one, or name another with --instance",
-                instance.name
-            );
-            Err(Failure::new(Exit::TryAgain, line))
-        }
-        Err(error) => Err(failed(error.into())),
-    }
 }
 
 /// What the daemons of this process share; the keeper of secrets runs from here on.
@@ -226,10 +205,11 @@ fn places(
             let edge_port = shifted(daemon.default_port(), args.port_base);
             let default = SocketAddr::from(([127, 0, 0, 1], edge_port));
             let edge = address(instance, daemon, "PROXYD_LISTEN_ADDR", default)?;
-            (bind(loopback)?, edge_sockets(instance, edge, args, &mut found)?)
+            (bind(loopback, "--port-base")?, edge_sockets(instance, edge, args, &mut found)?)
         } else {
             let setting = format!("{}_LISTEN_ADDR", daemon.name().to_uppercase());
-            (bind(address(instance, daemon, &setting, loopback)?)?, Bound::default())
+            let address = address(instance, daemon, &setting, loopback)?;
+            (bind(address, &format!("{setting}, or all with --port-base"))?, Bound::default())
         };
         found.daemons.insert(daemon, url("http", &listener)?);
         bound.push((program, listener, public));
@@ -254,7 +234,7 @@ fn edge_sockets(
     args: &Up,
     found: &mut Addresses,
 ) -> Result<Bound, Failure> {
-    let plain = bind(edge)?;
+    let plain = bind(edge, "PROXYD_LISTEN_ADDR, or all with --port-base")?;
     found.edge = url("http", &plain)?;
     let mut tls = None;
     if args.port_base.is_some() {
@@ -287,7 +267,7 @@ fn reserve(address: SocketAddr) -> Result<TcpListener, Failure> {
         net::bind(&socket, &address)?;
         Ok(TcpListener::from(socket))
     };
-    take().map_err(|source| StartError::Listen { address, source }.into())
+    take().map_err(|error| not_bound(address, &error, PROXYD_TLS_ADDR.name))
 }
 
 /// A default port, moved to where `--port-base` wants it; 0 for any free one.
@@ -327,8 +307,16 @@ fn address(
     })
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source }.into())
+/// A listener on `address`; `setting` is what would choose another.
+fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| not_bound(address, &error, setting))
+}
+
+fn not_bound(address: SocketAddr, error: &io::Error, setting: &str) -> Failure {
+    let line = format!(
+        "cannot listen on {address}: {error}; end what has that port, or choose another with {setting}"
+    );
+    Failure::new(Exit::TryAgain, line)
 }
 
 fn url(scheme: &str, listener: &TcpListener) -> Result<String, Failure> {
@@ -387,12 +375,26 @@ async fn supervised(
     }
 }
 
+/// Has every source of secrets read again, beside everything else: one that does not answer must
+/// not keep the process from stopping.
+fn refresh(keeper: Option<&KeeperHandle>, tasks: &mut JoinSet<()>) {
+    if let Some(keeper) = keeper.cloned() {
+        tasks.spawn(async move { keeper.refresh("SIGHUP").await });
+    }
+}
+
 /// Says that everything works, and on a terminal how to get in.
 async fn announce(instance: &Instance, found: &Addresses, output: Output) -> Result<(), Failure> {
     output.line(&format!("ready {}", found.edge))?;
     if io::stdout().is_terminal() {
-        let link = session::login_link(instance).await?;
-        output.line(&format!("log in once, within ten minutes: {}{}", found.edge, link.path))?;
+        let base = found.public(&instance.settings);
+        match session::login_link(instance).await {
+            Ok(link) => {
+                output.line(&format!("log in once, within ten minutes: {base}{}", link.path))?;
+            }
+            // The suite works; how to get in can be asked for again.
+            Err(failure) => output.note(&format!("{failure}; `arizuko login` makes a link")),
+        }
     }
     Ok(())
 }
@@ -406,7 +408,7 @@ async fn finish(
     stop.cancel();
     let all = async {
         while running.join_next().await.is_some() {}
-        while keeper.join_next().await.is_some() {}
+        keeper.shutdown().await;
     };
     if tokio::time::timeout(kit::GRACE + Duration::from_secs(5), all).await.is_err() {
         tracing::warn!("stopped before everything had ended; what is stored is whole");

@@ -113,7 +113,8 @@ pub(super) async fn token(
         Token::Issue { kind, folder, source } => {
             let issued =
                 routd.call(&routd::ISSUE_LINK, &routd::IssueLink { kind, folder, source }).await?;
-            let url = format!("{}{}", base(instance)?, issued.path);
+            let base = Addresses::find(instance)?.public(&instance.settings);
+            let url = format!("{base}{}", issued.path);
             let answer = serde_json::json!({
                 "id": issued.link.id, "kind": kind, "folder": issued.link.folder,
                 "chat_jid": issued.link.chat_jid, "token": issued.token, "path": issued.path, "url": url,
@@ -151,15 +152,5 @@ pub(super) async fn token(
                 routd.call(&routd::REVOKE_LINK, &routd::RevokeLink { id: id.clone() }).await?;
             output.print(&answer, |_| format!("the link {id} opens nothing any more"))
         }
-    }
-}
-
-/// What stands before the path of a link, as people outside see it.
-fn base(instance: &Instance) -> Result<String, Failure> {
-    let host = instance.settings.raw("WEB_HOST", "").0;
-    if host.is_empty() {
-        Ok(Addresses::find(instance)?.edge)
-    } else {
-        Ok(format!("https://{host}"))
     }
 }
