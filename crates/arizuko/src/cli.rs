@@ -148,6 +148,23 @@ pub enum Secrets {
         /// The secret's name
         name: String,
     },
+    /// Replace a secret that arizuko makes itself by a new random value, and wait until it is in use
+    Rotate {
+        /// The secret's name
+        name: String,
+        /// Somebody else has the old value: refuse it, and all that was made with it, at once
+        #[arg(long)]
+        leaked: bool,
+    },
+    /// Accept only the current value of a secret from now on
+    Forget {
+        /// The secret's name
+        name: String,
+    },
+    /// Seal everything in the databases anew, each under a new key
+    Rekey,
+    /// Make the secrets of a new instance in whatever source can be written
+    Init,
 }
 
 /// What to do with folders.

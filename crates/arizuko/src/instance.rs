@@ -73,7 +73,7 @@ pub struct Made {
     /// Whether the data directory is new.
     pub directory: bool,
     /// The secrets that were generated.
-    pub secrets: Vec<&'static str>,
+    pub secrets: Vec<String>,
 }
 
 impl Instance {
@@ -135,7 +135,8 @@ impl Instance {
             );
             write_new(&settings, text.as_bytes())?;
         }
-        let secrets = sources::generate(self, environment).await?;
+        let made = sources::provision(self, environment, false).await?.made;
+        let secrets = made.iter().map(ToString::to_string).collect();
         self.examine_databases()?;
         Ok(Made { directory, secrets })
     }

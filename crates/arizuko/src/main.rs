@@ -7,11 +7,15 @@ mod cli;
 mod cmd;
 mod daemons;
 mod failure;
+mod fleet;
 mod instance;
+mod issued;
 mod lock;
 mod output;
+mod rotation;
 mod session;
 mod sources;
+mod tidy;
 mod up;
 
 use clap::Parser;

@@ -3,12 +3,16 @@
 use crate::{
     failure::{Exit, Failure},
     instance::{self, Environment, Instance},
+    issued,
 };
 use kit::{Setting, Settings, parse};
 use provider_env::Env;
 use provider_file::{Directory, Dotenv, PathValues};
-use secrets::{Answer, Name, Policy, Secret, SecretSource, SourceError, WriteError};
+use secrets::{
+    Answer, Change, Malformed, Name, Policy, Secret, SecretSource, SourceError, WriteError,
+};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -67,9 +71,6 @@ pub static SECRETS_MAX_STALENESS: Setting<Duration> = Setting {
     expects: "a duration such as 1h",
     parse: parse::duration,
 };
-
-/// What `create` generates: the secrets that only daemons of the instance show each other.
-const GENERATED: [&str; 3] = ["SECRETS_KEY", "CHANNEL_SECRET", "AUTHD_SERVICE_KEY"];
 
 /// One place of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,45 +142,143 @@ fn specs(instance: &Instance) -> Result<Vec<Spec>, Failure> {
     Ok(mounted.into_iter().chain([Spec::Env, Spec::Dotenv(None)]).collect())
 }
 
-/// Generates into `.env` the secrets that no configured source has. Nothing is generated where the
-/// operator named sources and `dotenv:` is not among them.
+/// What making the generated secrets came to.
+#[derive(Debug, Default)]
+pub struct Provision {
+    /// Those that were missing and were made.
+    pub made: Vec<Name>,
+    /// Where they were written.
+    pub place: Option<String>,
+    /// Those that are missing and could not be written anywhere.
+    pub missing: Vec<Name>,
+    /// What each source said that was not to be written, with the place.
+    pub refusals: Vec<(Spec, String)>,
+}
+
+/// Makes the secrets that no configured source has, in the first source that can be written, all at
+/// once: in `.env` alone, or, if `anywhere`, in whichever there is.
 ///
 /// # Errors
-/// A source cannot be read, or `.env` cannot be written.
-pub async fn generate(
+/// A source cannot be read, or one that can be written was not.
+pub async fn provision(
     instance: &Instance,
     environment: &Environment,
-) -> Result<Vec<&'static str>, Failure> {
-    let own = |spec: &Spec| matches!(spec, Spec::Dotenv(path) if path.as_ref().is_none_or(|p| *p == instance.dotenv()));
-    if !specs(instance)?.iter().any(own) {
-        return Ok(Vec::new());
+    anywhere: bool,
+) -> Result<Provision, Failure> {
+    let is_own = |spec: &Spec| matches!(spec, Spec::Dotenv(path) if path.as_ref().is_none_or(|p| *p == instance.dotenv()));
+    let (specs, chain) = (specs(instance)?, chain(instance, environment)?);
+    let mut provision = Provision::default();
+    if !anywhere && !specs.iter().any(is_own) {
+        return Ok(provision);
     }
-    let mut missing = Vec::new();
-    let chain = chain(instance, environment)?;
-    for name in GENERATED {
-        if holder(&chain, &literal(name)?).await?.is_none() {
-            missing.push(name);
+    for name in issued::GENERATED {
+        if holder(&chain, &name).await?.is_none() {
+            provision.missing.push(name);
         }
     }
-    if missing.is_empty() {
-        return Ok(Vec::new());
+    if provision.missing.is_empty() {
+        return Ok(provision);
     }
-    if !instance.dotenv().exists() {
-        let head = "# The secrets of this instance. Whoever reads this file is the instance: keep it 0600.\n\
-                    # Change a value while the instance runs, and every daemon takes it up.\n";
-        instance::write_new(&instance.dotenv(), head.as_bytes())?;
-    }
-    let dotenv = Dotenv::new(instance.dotenv(), Duration::from_secs(1));
-    let mut generated = Vec::new();
-    for name in missing {
-        let value =
-            Secret::random().map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
-        if let Put::NotHere(instead) = put(&dotenv, &literal(name)?, &value).await? {
-            return Err(Failure::new(Exit::CannotCreate, instead));
+    let values = provision.missing.iter().map(|name| Ok((name.clone(), random()?)));
+    let values: Vec<(Name, Secret)> = values.collect::<Result<_, Failure>>()?;
+    let changes: Vec<Change<'_>> = values.iter().map(|(n, v)| Change::Set(n, v)).collect();
+    for (spec, source) in specs.iter().zip(&chain).filter(|(spec, _)| anywhere || is_own(spec)) {
+        if is_own(spec) && !instance.dotenv().exists() {
+            let head = "# The secrets of this instance. Whoever reads this file is the instance: keep it 0600.\n\
+                        # Change a value while the instance runs, and every daemon takes it up.\n";
+            instance::write_new(&instance.dotenv(), head.as_bytes())?;
         }
-        generated.push(name);
+        match put(source.as_ref(), &changes).await? {
+            Put::Done => {
+                provision.made = std::mem::take(&mut provision.missing);
+                provision.place = Some(source.place());
+                break;
+            }
+            Put::NotHere(instead) => provision.refusals.push((spec.clone(), instead)),
+        }
     }
-    Ok(generated)
+    Ok(provision)
+}
+
+/// A new random value.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn random() -> Result<Secret, Failure> {
+    Secret::random().map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))
+}
+
+/// A secret where the daemons read it.
+#[derive(Debug)]
+pub struct Found {
+    /// The first source that has it.
+    pub source: Arc<dyn SecretSource>,
+    /// Its value there, and the reason where that will not do.
+    pub current: Result<Secret, Malformed>,
+    /// What stands beside it as `NAME_PREVIOUS`, where that is a value.
+    pub previous: Option<Secret>,
+    /// Whether a command may be able to write it. Only a look from outside: a write tells.
+    pub is_ours: bool,
+}
+
+impl Found {
+    /// Makes `changes` in this source, all at once where it can do that.
+    ///
+    /// # Errors
+    /// It is not to be written from here, with what to do instead, or it could not be.
+    pub async fn change(&self, name: &Name, changes: &[Change<'_>]) -> Result<(), Failure> {
+        match put(self.source.as_ref(), changes).await? {
+            Put::Done => Ok(()),
+            Put::NotHere(instead) => {
+                let line = format!("{name} comes from {}: {instead}", self.source.place());
+                Err(Failure::new(Exit::Config, line))
+            }
+        }
+    }
+}
+
+/// Looks for each of `names` where a daemon would find it. Each source is read once.
+///
+/// # Errors
+/// A source cannot be read.
+pub async fn find(
+    instance: &Instance,
+    environment: &Environment,
+    names: impl IntoIterator<Item = Name>,
+) -> Result<BTreeMap<Name, Found>, Failure> {
+    let mut wanted: Vec<Name> = names.into_iter().collect();
+    let mut found = BTreeMap::new();
+    for (spec, source) in specs(instance)?.iter().zip(chain(instance, environment)?) {
+        let asked: Vec<Name> =
+            wanted.iter().flat_map(|name| [name.clone(), name.previous()]).collect();
+        let mut answers = source.read(&asked).await.map_err(refused)?.into_iter();
+        let mut missing = Vec::new();
+        for name in wanted {
+            let (current, previous) = (answers.next(), answers.next());
+            let current = match current {
+                Some(Answer::Found(versions)) => Ok(versions.current),
+                Some(Answer::Rejected(reason)) => Err(reason),
+                Some(Answer::Missing) | None => {
+                    missing.push(name);
+                    continue;
+                }
+            };
+            let previous = match previous {
+                Some(Answer::Found(versions)) => Some(versions.current),
+                _ => None,
+            };
+            let is_ours = match spec {
+                Spec::Dotenv(_) => true,
+                // What the kubelet writes has this link.
+                Spec::File(dir) => std::fs::symlink_metadata(dir.join("..data")).is_err(),
+                Spec::Env => false,
+            };
+            let source = source.clone();
+            found.insert(name, Found { source, current, previous, is_ours });
+        }
+        wanted = missing;
+    }
+    Ok(found)
 }
 
 /// Writes `value` where `name` is, or, where it is nowhere, to the first source that can be written.
@@ -193,20 +292,15 @@ pub async fn write(
     name: &Name,
     value: &Secret,
 ) -> Result<String, Failure> {
-    let chain = chain(instance, environment)?;
-    if let Some(source) = holder(&chain, name).await? {
-        // Whoever has it is the one that the daemons read: no other place would do.
-        return match put(source.as_ref(), name, value).await? {
-            Put::Done => Ok(source.place()),
-            Put::NotHere(instead) => Err(Failure::new(
-                Exit::Config,
-                format!("{name} comes from {}: {instead}", source.place()),
-            )),
-        };
+    let change = [Change::Set(name, value)];
+    // Whoever has it is the one that the daemons read: no other place would do.
+    if let Some(found) = find(instance, environment, [name.clone()]).await?.remove(name) {
+        found.change(name, &change).await?;
+        return Ok(found.source.place());
     }
     let mut said = Vec::new();
-    for source in &chain {
-        match put(source.as_ref(), name, value).await? {
+    for source in &chain(instance, environment)? {
+        match put(source.as_ref(), &change).await? {
             Put::Done => return Ok(source.place()),
             Put::NotHere(instead) => said.push(format!("{}: {instead}", source.place())),
         }
@@ -222,11 +316,11 @@ enum Put {
     NotHere(String),
 }
 
-async fn put(source: &dyn SecretSource, name: &Name, value: &Secret) -> Result<Put, Failure> {
+async fn put(source: &dyn SecretSource, changes: &[Change<'_>]) -> Result<Put, Failure> {
     let Some(writer) = source.writer() else {
         return Ok(Put::NotHere("it cannot be written; change it where it is set".into()));
     };
-    match writer.write(name, value).await {
+    match writer.change(changes).await {
         Ok(()) => Ok(Put::Done),
         Err(WriteError::ReadOnly { instead, .. }) => Ok(Put::NotHere(instead)),
         Err(error @ WriteError::Unfit { .. }) => Err(Failure::new(Exit::Data, kit::chain(&error))),
@@ -255,11 +349,6 @@ fn refused(error: SourceError) -> Failure {
         SourceError::Refused { .. } => Exit::Config,
     };
     Failure::new(exit, error.chain())
-}
-
-fn literal(name: &str) -> Result<Name, Failure> {
-    name.parse()
-        .map_err(|error: secrets::NameError| Failure::new(Exit::Software, error.to_string()))
 }
 
 #[cfg(test)]

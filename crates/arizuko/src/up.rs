@@ -7,7 +7,7 @@ use crate::{
     failure::{Exit, Failure},
     instance::{Environment, Instance},
     output::Output,
-    session, sources,
+    session, sources, tidy,
 };
 use kit::{Bound, Clock, Process, Program, parse};
 use proto::Daemon;
@@ -62,6 +62,7 @@ pub async fn up(
     let stop = CancellationToken::new();
     let mut keeper_tasks = JoinSet::new();
     let process = process(instance, environment, &stop, &mut keeper_tasks)?;
+    keeper_tasks.spawn(tidy::run(instance.clone(), environment.clone(), stop.clone()));
     let (places, found) = places(instance, process, args)?;
     let written = found.write(instance)?;
     let (ready, mut all_ready) = mpsc::channel(PROGRAMS.len());
@@ -133,6 +134,10 @@ pub async fn run(
     let mut keeper_tasks = JoinSet::new();
     let mut process = process(instance, environment, &stop, &mut keeper_tasks)?;
     process.urls = Addresses::find(instance)?.daemons;
+    if daemon == Daemon::Authd {
+        // One of the instance's processes does it: the one that a command line has to reach.
+        keeper_tasks.spawn(tidy::run(instance.clone(), environment.clone(), stop.clone()));
+    }
     let address = address(instance, daemon, "LISTEN_ADDR", default_address(daemon))?;
     let (listener, bound) = match daemon {
         Daemon::Proxyd => {

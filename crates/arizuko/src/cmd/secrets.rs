@@ -1,35 +1,21 @@
-//! `arizuko secrets`: status, check, refresh, set.
+//! `arizuko secrets`.
+
+mod init;
+mod renew;
 
 use crate::{
-    addresses::Addresses,
     check,
     cli::Secrets,
-    daemons::PROGRAMS,
     failure::{Exit, Failure},
+    fleet::{Ask, Fleet},
     instance::{Environment, Instance},
     output::{Mark, Output, ago, table},
+    rotation,
     session::Session,
-    sources,
-};
-use kit::chain;
-use proto::{
-    Daemon, Nothing,
-    kit::{DaemonSecrets, REFRESH_SECRETS, SECRETS},
+    sources, tidy,
 };
 use secrets::{Name, SECRET_BYTES_MAX, Secret};
-use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal, Read},
-};
-
-/// The answer of `status`, `refresh` and `set`.
-#[derive(Serialize)]
-struct Status {
-    daemons: Vec<DaemonSecrets>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    unreachable: BTreeMap<Daemon, String>,
-}
+use std::io::{IsTerminal, Read};
 
 pub(super) async fn run(
     instance: &Instance,
@@ -38,51 +24,51 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     match command {
-        Secrets::Status => show(&status(instance, false).await?, output),
-        Secrets::Refresh => show(&status(instance, true).await?, output),
+        Secrets::Status => show(&ask(instance, Ask::Status).await?, output),
+        Secrets::Refresh => refresh(instance, environment, output).await,
         Secrets::Check => check(instance, environment, output).await,
         Secrets::Set { name } => set(instance, environment, &name, output).await,
+        Secrets::Rotate { name, leaked } => {
+            renew::rotate(instance, environment, &name, leaked, output).await
+        }
+        Secrets::Forget { name } => renew::forget(instance, environment, &name, output).await,
+        Secrets::Rekey => renew::rekey(instance, output).await,
+        Secrets::Init => init::run(instance, environment, output).await,
     }
 }
 
-/// What every daemon says of its secrets, after reading its sources again if `refresh` says so.
-async fn status(instance: &Instance, refresh: bool) -> Result<Status, Failure> {
-    let session = Session::begin(instance).await?;
-    let mut status = Status { daemons: Vec::new(), unreachable: BTreeMap::new() };
-    let asks = PROGRAMS.iter().map(|program| {
-        let peer = session.peer(program.daemon);
-        async move {
-            let nothing = Nothing {};
-            if refresh {
-                peer.call(&REFRESH_SECRETS, &nothing).await
-            } else {
-                peer.call(&SECRETS, &nothing).await
-            }
+/// What every daemon says of its secrets.
+async fn ask(instance: &Instance, ask: Ask<'_>) -> Result<Fleet, Failure> {
+    Ok(Fleet::ask(&Session::begin(instance).await?, ask).await)
+}
+
+/// Has every daemon read its sources again, and removes what has served its time there.
+async fn refresh(
+    instance: &Instance,
+    environment: &Environment,
+    output: Output,
+) -> Result<(), Failure> {
+    let fleet = ask(instance, Ask::Refresh).await?;
+    match tidy::tidy(instance, environment).await {
+        Ok(removed) => {
+            removed
+                .iter()
+                .for_each(|name| output.note(&format!("{name} has served, and is removed")));
         }
-    });
-    let answers = futures::future::join_all(asks).await;
-    for (program, answer) in PROGRAMS.iter().zip(answers) {
-        match answer {
-            Ok(secrets) => status.daemons.push(secrets),
-            Err(error) => {
-                status.unreachable.insert(program.daemon, chain(&error));
-            }
-        }
+        // Not what was asked for; `arizuko status` shows what is left behind.
+        Err(failure) => tracing::debug!(%failure, "previous values could not be removed"),
     }
-    Ok(status)
+    show(&fleet, output)
 }
 
-fn show(status: &Status, output: Output) -> Result<(), Failure> {
-    output.print(status, |status| text(status, output))?;
-    let Some((daemon, error)) = status.unreachable.first_key_value() else { return Ok(()) };
-    let line =
-        format!("{daemon} did not answer: {error}; `arizuko status` shows which daemons run");
-    Err(Failure::new(Exit::Unavailable, line))
+fn show(fleet: &Fleet, output: Output) -> Result<(), Failure> {
+    output.print(fleet, |fleet| text(fleet, output))?;
+    fleet.whole()
 }
 
-fn text(status: &Status, output: Output) -> String {
+fn text(fleet: &Fleet, output: Output) -> String {
     let mut rows = Vec::new();
-    for of in &status.daemons {
+    for of in &fleet.daemons {
         for secret in of.secrets.iter().filter(|s| s.source.is_some() || s.error.is_some()) {
             let state = match (&secret.error, &secret.previous_accepted_until) {
                 (Some(error), _) => output.mark(error, Mark::Bad),
@@ -154,37 +140,34 @@ async fn set(
     name: &str,
     output: Output,
 ) -> Result<(), Failure> {
-    let name: Name = name.parse().map_err(|error| Failure::new(Exit::Usage, format!("{error}")))?;
+    let name = parse(name)?;
     let value = read_value(&name, output)?;
+    let alone = rotation::lock(instance).await?;
     let place = sources::write(instance, environment, &name, &value).await?;
-    drop(value);
+    drop((value, alone));
     output.note(&format!("{name} is written to {place}"));
-    if Addresses::find(instance).is_ok() && instance.run_dir().join("admin.sock").exists() {
-        let status = only(status(instance, true).await?, &name);
-        show(&status, output)?;
-        return taken(&status, &name);
+    if let Some(session) = rotation::running(instance).await? {
+        let fleet = Fleet::ask(&session, Ask::Refresh).await.only(&name);
+        show(&fleet, output)?;
+        return taken(&fleet, &name);
     }
     output.line(&format!(
         "{name} is in {place}; the instance does not run, and takes it up when it starts"
     ))
 }
 
+fn parse(name: &str) -> Result<Name, Failure> {
+    name.parse().map_err(|error: secrets::NameError| Failure::new(Exit::Usage, error.to_string()))
+}
+
 /// Whether every daemon that uses `name` took the value up.
-fn taken(status: &Status, name: &Name) -> Result<(), Failure> {
-    let all = status.daemons.iter().flat_map(|daemon| &daemon.secrets);
+fn taken(fleet: &Fleet, name: &Name) -> Result<(), Failure> {
+    let all = fleet.daemons.iter().flat_map(|daemon| &daemon.secrets);
     let Some(reason) = all.filter_map(|secret| secret.error.as_ref()).next() else {
         return Ok(());
     };
     let line = format!("{name} is written, and will not do: {reason}; set it again");
     Err(Failure::new(Exit::Data, line))
-}
-
-fn only(mut status: Status, name: &Name) -> Status {
-    for daemon in &mut status.daemons {
-        daemon.secrets.retain(|secret| secret.name == name.as_str());
-    }
-    status.daemons.retain(|daemon| !daemon.secrets.is_empty());
-    status
 }
 
 /// The value on standard input, as a file would hold it: one trailing newline is dropped.

@@ -1,0 +1,123 @@
+//! All daemons of an instance at once: what they say of their secrets, and what they are asked.
+
+use crate::{
+    daemons::PROGRAMS,
+    failure::{Exit, Failure},
+    session::Session,
+};
+use kit::{PeerError, chain};
+use proto::{
+    Daemon, Nothing, authd,
+    kit::{
+        DaemonSecrets, DatabaseKey, FORGET_SECRET, ForgetSecret, REFRESH_SECRETS, SECRETS,
+        SecretState,
+    },
+    routd,
+};
+use secrets::Name;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What every daemon is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Ask<'a> {
+    /// What it has.
+    Status,
+    /// What it has after reading its sources again.
+    Refresh,
+    /// To accept the current value of this secret alone, and to end what earlier ones made.
+    Forget(&'a Name),
+}
+
+/// The answers.
+#[derive(Debug, Default, Serialize)]
+pub struct Fleet {
+    /// Of those that answered.
+    pub daemons: Vec<DaemonSecrets>,
+    /// Why the others did not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreachable: BTreeMap<Daemon, String>,
+}
+
+impl Fleet {
+    /// Asks every daemon of this program.
+    pub async fn ask(session: &Session, ask: Ask<'_>) -> Self {
+        let all: Vec<Daemon> = PROGRAMS.iter().map(|program| program.daemon).collect();
+        Self::ask_some(session, &all, ask).await
+    }
+
+    /// Asks these daemons, all at the same time.
+    pub async fn ask_some(session: &Session, daemons: &[Daemon], ask: Ask<'_>) -> Self {
+        let asks = daemons.iter().map(|daemon| one(session, *daemon, ask));
+        let mut fleet = Self::default();
+        for (daemon, answer) in daemons.iter().zip(futures::future::join_all(asks).await) {
+            match answer {
+                Ok(secrets) => fleet.daemons.push(secrets),
+                Err(error) => {
+                    fleet.unreachable.insert(*daemon, chain(&error));
+                }
+            }
+        }
+        fleet
+    }
+
+    /// The state of `name` in each daemon that has it.
+    pub fn users<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = (Daemon, &'a SecretState)> {
+        self.daemons.iter().flat_map(move |of| {
+            let its = of.secrets.iter();
+            let has = its.filter(move |s| s.name == name.as_str() && s.source.is_some());
+            has.map(move |secret| (of.daemon, secret))
+        })
+    }
+
+    /// The state of `name` in `daemon`, if it has it.
+    pub fn of<'a>(&'a self, daemon: Daemon, name: &'a Name) -> Option<&'a SecretState> {
+        self.users(name).find(|(user, _)| *user == daemon).map(|(_, state)| state)
+    }
+
+    /// What is said of `name` alone.
+    pub fn only(mut self, name: &Name) -> Self {
+        for of in &mut self.daemons {
+            of.secrets.retain(|secret| secret.name == name.as_str());
+        }
+        self.daemons.retain(|of| !of.secrets.is_empty());
+        self
+    }
+
+    /// Whether all answered.
+    ///
+    /// # Errors
+    /// The first that did not, and why.
+    pub fn whole(&self) -> Result<(), Failure> {
+        let Some((daemon, error)) = self.unreachable.first_key_value() else { return Ok(()) };
+        let line =
+            format!("{daemon} did not answer: {error}; `arizuko status` shows which daemons run");
+        Err(Failure::new(Exit::Unavailable, line))
+    }
+}
+
+async fn one(session: &Session, daemon: Daemon, ask: Ask<'_>) -> Result<DaemonSecrets, PeerError> {
+    let peer = session.peer(daemon);
+    match ask {
+        Ask::Status => peer.call(&SECRETS, &Nothing {}).await,
+        Ask::Refresh => peer.call(&REFRESH_SECRETS, &Nothing {}).await,
+        Ask::Forget(name) => {
+            peer.call(&FORGET_SECRET, &ForgetSecret { name: name.to_string() }).await
+        }
+    }
+}
+
+/// Which values of `SECRETS_KEY` open the databases that seal anything.
+///
+/// # Errors
+/// One of their owners does not answer.
+pub async fn databases(session: &Session) -> Result<Vec<DatabaseKey>, PeerError> {
+    let (authd, routd) = (session.peer(Daemon::Authd), session.peer(Daemon::Routd));
+    let nothing = Nothing {};
+    let both = futures::future::join(
+        authd.call(&authd::DATABASE_KEY, &nothing),
+        routd.call(&routd::DATABASE_KEY, &nothing),
+    );
+    let (authd, routd) = both.await;
+    Ok(vec![authd?, routd?])
+}
