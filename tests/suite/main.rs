@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and starts processes with an environment of its own"
 )]
 
+mod access;
 mod architecture;
 mod flows;
 mod harness;

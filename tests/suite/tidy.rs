@@ -10,8 +10,23 @@ use std::{
 const LINES_MAX: usize = 600;
 
 /// Decisions: no clock, no socket, no file, nothing asynchronous.
-const PURE: &[&str] =
-    &["crates/routd/src/route.rs", "crates/routd/src/turn.rs", "crates/routd/src/prompt.rs"];
+const PURE: &[&str] = &[
+    "crates/routd/src/adapters.rs",
+    "crates/routd/src/prompt.rs",
+    "crates/routd/src/route.rs",
+    "crates/routd/src/route/glob.rs",
+    "crates/routd/src/route/pattern.rs",
+    "crates/routd/src/route/target.rs",
+    "crates/routd/src/steer.rs",
+    "crates/routd/src/turn.rs",
+    "crates/runed/src/breaker.rs",
+    "crates/runed/src/queue.rs",
+    "crates/authd/src/signing_key.rs",
+    "crates/proxyd/src/client_address.rs",
+    "crates/proxyd/src/path.rs",
+    "crates/auth/src/acl.rs",
+    "crates/auth/src/glob.rs",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
