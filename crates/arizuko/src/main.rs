@@ -18,7 +18,7 @@ mod sources;
 mod tidy;
 mod up;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 use cli::Cli;
 use failure::{Exit, Failure};
 use instance::Environment;
@@ -26,7 +26,11 @@ use std::{
     ffi::{OsStr, OsString},
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
+
+/// How long work that cannot be cut off, such as the reading of a file, is waited for at the end.
+const AT_THE_END: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
@@ -47,15 +51,7 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // What help and version print is no failure, and clap knows which it is.
-            let _closed = error.print().is_err();
-            return if error.use_stderr() {
-                ExitCode::from(Exit::Usage as u8)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
+        Err(error) => return misspoken(&error),
     };
     auth::install_crypto();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
@@ -65,6 +61,22 @@ fn main() -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) | Err(failure) => report(&failure),
     }
+}
+
+/// Answers a command line that is none of ours, or that asks for help.
+fn misspoken(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Whoever closed standard output does not want to know.
+        let _closed = error.print().is_err();
+        return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 });
+    }
+    let text = error.render().to_string();
+    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said: Vec<_> = said.filter(|line| !line.is_empty()).collect();
+    let said = said.join(" ").replace(" tip: ", "; ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let said = said.strip_suffix("For more information, try '--help'.").unwrap_or(said).trim();
+    report(&Failure::new(Exit::Usage, format!("{said}; see `--help`")))
 }
 
 /// Runs the agent's side of a turn.
@@ -88,7 +100,10 @@ fn in_runtime<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::TryAgain, format!("no threads to run on: {error}; see `ulimit -u`"))
     })?;
-    Ok(runtime.block_on(work))
+    let outcome = runtime.block_on(work);
+    // A read that hangs, as of a file on a mount that is gone, must not keep the process.
+    runtime.shutdown_timeout(AT_THE_END);
+    Ok(outcome)
 }
 
 /// The environment, read here and nowhere else. What is not UTF-8 is none of our settings.

@@ -11,6 +11,12 @@ use proto::{
     authd::{LOGIN_LINK, LoginLink, OPERATOR_TOKEN, OperatorTokenRequest},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::time::{Duration, Instant};
+
+/// Before a call is made again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What was found less than this ago is not looked for again.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The daemons of an instance, each called with the operator's token.
 #[derive(Clone, Debug)]
@@ -32,6 +38,55 @@ impl Session {
     /// One daemon.
     pub fn peer(&self, daemon: Daemon) -> Peer {
         self.peers.get(daemon)
+    }
+}
+
+/// One daemon, for as long as a command takes: found anew after a restart, which may have moved it,
+/// and shown a new token when the old one has ended.
+#[derive(Debug)]
+pub struct Line<'a> {
+    instance: &'a Instance,
+    daemon: Daemon,
+    peer: Peer,
+    found: Instant,
+}
+
+impl<'a> Line<'a> {
+    /// Finds `daemon` for the first time.
+    ///
+    /// # Errors
+    /// As for [`Session::begin`].
+    pub async fn open(instance: &'a Instance, daemon: Daemon) -> Result<Self, Failure> {
+        let peer = Session::begin(instance).await?.peer(daemon);
+        Ok(Self { instance, daemon, peer, found: Instant::now() })
+    }
+
+    /// The daemon, where it was last found.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether a call that failed so is worth making again, before `deadline`; then this has waited
+    /// a moment, and looked where the daemon is now.
+    pub async fn recovers(&mut self, error: &PeerError, deadline: Instant) -> bool {
+        let is_old = self.found.elapsed() >= FRESH;
+        let is_lost = error.is_unauthorized()
+            || matches!(error, PeerError::Unreachable { .. } | PeerError::Unknown { .. });
+        // A token that was refused as soon as it was made will be refused again.
+        let passes = error.is_retryable() || (error.is_unauthorized() && is_old);
+        if !passes || Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+        // While the instance is away, the next call fails as this one did.
+        if is_old
+            && is_lost
+            && let Ok(session) = Session::begin(self.instance).await
+        {
+            self.peer = session.peer(self.daemon);
+            self.found = Instant::now();
+        }
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     failure::{Exit, Failure},
     instance::Instance,
     output::Output,
-    session::Session,
+    session::Line,
 };
 use proto::{
     Daemon, Jid, Opaque,
@@ -23,8 +23,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Result<(), Failure> {
     let deadline = Instant::now() + args.timeout;
-    let session = Session::begin(instance).await?;
-    let routd = session.peer(Daemon::Routd);
+    let mut routd = Line::open(instance, Daemon::Routd).await?;
     // A chat of its own, so that this question's answer is nobody else's.
     let unique = format!("{:016x}", rand::random::<u64>());
     let bad = |error: String| Failure::new(Exit::Software, error);
@@ -45,8 +44,8 @@ pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Resul
         is_group: false,
         attachments: Vec::new(),
     };
-    post(&routd, &message, deadline).await?;
-    let outcome = wait(&routd, id, chat_jid, deadline, output).await?;
+    post(&mut routd, &message, deadline).await?;
+    let outcome = wait(&mut routd, id, chat_jid, deadline, output).await?;
     let reply = outcome.replies.join("\n\n");
     if outcome.state == MessageState::Answered {
         return output.print(&outcome, |_| reply);
@@ -55,20 +54,22 @@ pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Resul
 }
 
 /// Posts the message, again while routd is away: the same id is taken once.
-async fn post(routd: &kit::Peer, message: &NewMessage, deadline: Instant) -> Result<(), Failure> {
+async fn post(
+    routd: &mut Line<'_>,
+    message: &NewMessage,
+    deadline: Instant,
+) -> Result<(), Failure> {
     loop {
-        match routd.call(&POST_MESSAGE, message).await {
+        match routd.peer().call(&POST_MESSAGE, message).await {
             Ok(_) => return Ok(()),
-            Err(error) if error.is_retryable() && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            Err(error) if routd.recovers(&error, deadline).await => {}
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 async fn wait(
-    routd: &kit::Peer,
+    routd: &mut Line<'_>,
     id: Opaque,
     chat_jid: Jid,
     deadline: Instant,
@@ -80,7 +81,7 @@ async fn wait(
         let look = left.min(patience);
         let wait_seconds = u32::try_from(look.as_secs().max(1)).unwrap_or(1);
         let query = OutcomeQuery { id: id.clone(), chat_jid: Some(chat_jid.clone()), wait_seconds };
-        match routd.call_waiting(&OUTCOME, &query, look).await {
+        match routd.peer().call_waiting(&OUTCOME, &query, look).await {
             Ok(outcome) if outcome.state.is_final() => return Ok(outcome),
             Ok(outcome) if Instant::now() >= deadline => {
                 let stands = match outcome.state {
@@ -92,9 +93,6 @@ async fn wait(
                 );
                 return Err(Failure::new(Exit::TryAgain, line));
             }
-            Err(error) if !error.is_retryable() || Instant::now() >= deadline => {
-                return Err(error.into());
-            }
             Ok(outcome) => {
                 if patience == FIRST_LOOK && std::io::stderr().is_terminal() {
                     output.note(match outcome.state {
@@ -104,7 +102,8 @@ async fn wait(
                 }
                 patience = LOOK;
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(error) if routd.recovers(&error, deadline).await => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

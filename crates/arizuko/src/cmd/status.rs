@@ -60,15 +60,21 @@ pub(super) async fn status(instance: &Instance, output: Output) -> Result<(), Fa
     let down: Vec<&str> =
         daemons.iter().filter(|one| !one.ready).map(|one| one.daemon.name()).collect();
     let down = down.join(", ");
+    let is_alive = daemons.iter().any(|one| one.alive);
     let status = Status { instance: instance.name.clone(), daemons, queues, runs };
     output.print(&status, |status| text(status, output))?;
     if down.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(
-        Exit::Unavailable,
-        format!("not ready: {down}; the log of `arizuko up` says why"),
-    ))
+    let line = if is_alive {
+        format!("not ready: {down}; the log of `arizuko up` says why")
+    } else {
+        let name = &instance.name;
+        format!(
+            "the instance {name} does not run; start it with `arizuko up`, or name another with --instance or --data-dir"
+        )
+    };
+    Err(Failure::new(Exit::Unavailable, line))
 }
 
 async fn look(peer: Peer, daemon: Daemon) -> One {

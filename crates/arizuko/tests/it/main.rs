@@ -12,9 +12,15 @@ mod running;
 
 use serde_json::Value;
 use std::{
+    fs::File,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// An instance of a test's own.
 struct Instance {
@@ -49,9 +55,29 @@ impl Instance {
         self.command(args).output().unwrap()
     }
 
+    /// The suite, once it is ready; killed when it is dropped.
+    fn up(&self) -> Up {
+        let log = File::options().create(true).append(true).open(self.data.with_extension("log"));
+        let mut command = self.command(&["up", "--port-base", "0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("ready "), "{line:?}");
+        Up(child)
+    }
+
     /// The one line with which a command fails, and its exit code.
     fn refused(&self, args: &[&str]) -> (i32, String) {
         refusal(&self.run(args))
+    }
+}
+
+struct Up(Child);
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 

@@ -1,8 +1,12 @@
 //! Whether an instance runs, and where: what a killed process left behind counts for nothing.
 
-use crate::{Instance, json};
+use crate::{Instance, LIMIT, errors, json};
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    process::Stdio,
+    time::Instant,
+};
 
 const LEFT_BEHIND: &str = r#"{"pid":1,"edge":"http://127.0.0.1:9","daemons":
     {"routd":"http://127.0.0.1:9","authd":"http://127.0.0.1:9"}}"#;
@@ -60,4 +64,43 @@ fn a_socket_that_nobody_answers_on_is_an_instance_that_does_not_run() {
             assert!(line.contains(part), "{part} is not in: {line}");
         }
     }
+}
+
+#[test]
+fn a_question_outlives_the_suite_that_was_asked() {
+    let instance = Instance::made();
+    let first = instance.up();
+    let slow = ["group", "add", "slow", "--harness", "command", "--command", "sh", "-c"];
+    let out = instance.run(&[&slow[..], &["sleep 2; echo done"]].concat());
+    assert!(out.status.success(), "{}", errors(&out));
+    let mut ask = instance.command(&["ask", "--folder", "slow", "hello"]);
+    let ask = ask.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while json(&instance.run(&["--json", "status"]))["queues"]["turns_running"] != 1 {
+        assert!(begun.elapsed() < LIMIT, "the turn never begins");
+    }
+    // On other ports, the second time.
+    drop(first);
+    let _second = instance.up();
+    let out = ask.wait_with_output().unwrap();
+    assert!(out.status.success(), "{}", errors(&out));
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "done\n", "once, and no more");
+}
+
+#[test]
+fn what_is_no_command_is_refused_in_one_line() {
+    let instance = Instance::new();
+    for (args, says) in [
+        (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
+        (&["ask"], "required arguments were not provided: <TEXT>"),
+        (&["health", "nobody"], "there is no daemon `nobody`"),
+        (&["up", "--port-base", "high"], "invalid value 'high'"),
+        (&["statu"], "a similar subcommand exists: 'status'"),
+    ] {
+        let (code, line) = instance.refused(args);
+        assert_eq!(code, 64, "{line}");
+        assert!(line.contains(says) && line.ends_with("see `--help`"), "{line}");
+        assert!(!line.contains("For more information"), "{line}");
+    }
+    assert!(!instance.data.exists(), "nothing was made");
 }
