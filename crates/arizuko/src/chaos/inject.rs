@@ -92,10 +92,16 @@ impl Injector {
                 None => name.push_str(" (none ran)"),
             },
             Fault::KillBoth(one, other) => {
-                fleet.kill(one).await?;
-                self.restart(fleet, other).await?;
-                fleet.spawn(one)?;
-                fleet.ready(one).await?;
+                for daemon in [one, other] {
+                    fleet.kill(daemon).await?;
+                }
+                // Both before either is waited for: nobody is ready without authd.
+                for daemon in [one, other] {
+                    fleet.spawn(daemon)?;
+                }
+                for daemon in [one, other] {
+                    fleet.ready(daemon).await?;
+                }
             }
             Fault::KillStarting(daemon, milliseconds) => {
                 fleet.kill(daemon).await?;
