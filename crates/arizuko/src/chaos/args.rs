@@ -22,6 +22,9 @@ pub struct Chaos {
     /// Two thousand faults over two hundred thousand messages
     #[arg(long)]
     pub long: bool,
+    /// Have one adapter break its word, to see that the ledger notices: this run must fail
+    #[arg(long)]
+    pub prove: bool,
 }
 
 /// What was decided.
@@ -33,6 +36,8 @@ pub struct Size {
     pub faults: u32,
     /// What everything random is made from.
     pub seed: u64,
+    /// Whether an adapter breaks its word.
+    pub prove: bool,
 }
 
 impl Chaos {
@@ -44,6 +49,7 @@ impl Chaos {
             faults: self.faults.unwrap_or(faults),
             // Short enough to be typed again.
             seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
+            prove: self.prove,
         }
     }
 }

@@ -29,6 +29,8 @@ pub const ADAPTERS: [(&str, bool); 2] = [("telegram:chaos/", true), ("slack:chao
 pub struct Platform {
     routd: kit::Peer,
     secret: Secret,
+    /// Whether the adapter that says that it remembers keys does not, and drops its first connection.
+    breaks_its_word: bool,
     state: Mutex<State>,
 }
 
@@ -48,8 +50,8 @@ struct State {
 
 impl Platform {
     /// A platform that has nothing to say yet.
-    pub fn new(routd: kit::Peer, secret: Secret) -> Self {
-        Self { routd, secret, state: Mutex::default() }
+    pub fn new(routd: kit::Peer, secret: Secret, breaks_its_word: bool) -> Self {
+        Self { routd, secret, breaks_its_word, state: Mutex::default() }
     }
 
     /// Binds both adapters and serves them until `tasks` end.
@@ -141,7 +143,7 @@ impl Platform {
             let _gone = wire::answer(&mut stream, "400 Bad Request", "", &problem).await.is_err();
             return;
         };
-        let lie = self.next_lie(&request.key);
+        let lie = self.next_lie(&request.key, remembers);
         let problem = |status: u16, code: &str| json!({"status": status, "code": code, "title": code, "detail": "the platform says so"});
         let answered = match lie {
             Some(Lie::Dropped) => return,
@@ -170,9 +172,10 @@ impl Platform {
         let _gone = answered.is_err();
     }
 
-    fn next_lie(&self, key: &str) -> Option<Lie> {
+    fn next_lie(&self, key: &str, remembers: bool) -> Option<Lie> {
         let mut state = self.state();
-        let lie = state.lies.pop_front()?;
+        let breaks = self.breaks_its_word && remembers && state.told == 0;
+        let lie = if breaks { Lie::SentThenDropped } else { state.lies.pop_front()? };
         state.told += 1;
         if lie.leaves_doubt() {
             state.doubtful.insert(key.to_owned(), lie);
@@ -183,6 +186,7 @@ impl Platform {
     /// Shows a message to the people of its chat; its id on the platform.
     fn show(&self, key: &str, send: Send, remembers: bool) -> String {
         let mut state = self.state();
+        let remembers = remembers && !self.breaks_its_word;
         if remembers && let Some(id) = state.sent.get(key) {
             return id.clone();
         }

@@ -73,7 +73,7 @@ impl Stage {
         let urls =
             DAEMONS.map(|daemon| (daemon, instance.settings.raw(daemon.url_setting(), "").0));
         let routd = Peers::with_token(http.clone(), urls.into(), "").get(Daemon::Routd);
-        let platform = Arc::new(Platform::new(routd, channel_secret(&instance)?));
+        let platform = Arc::new(Platform::new(routd, channel_secret(&instance)?, size.prove));
         let mut stage = Self {
             fleet,
             platform,
