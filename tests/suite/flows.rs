@@ -7,3 +7,4 @@ mod kills;
 mod main_job;
 mod refusals;
 mod rotation;
+mod rotation_commands;

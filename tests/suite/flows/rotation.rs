@@ -15,23 +15,29 @@ use std::{
 const ALL: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
 
 /// Messages on their way through every daemon: by the command line, and by a webhook at the edge.
-struct Load {
+pub(super) struct Load {
     hook: String,
 }
 
 impl Load {
-    fn new(suite: &Suite) -> Self {
+    pub(super) fn new(suite: &Suite) -> Self {
         let link = suite.json(&["token", "issue", "--kind", "hook", "--folder", "main"]);
         Self { hook: format!("{}{}", suite.edge(), link["path"].as_str().unwrap()) }
     }
 
+    /// The same link, after the suite was started again on other ports.
+    pub(super) fn moved(&self, suite: &Suite) -> Self {
+        let (_, token) = self.hook.rsplit_once('/').unwrap();
+        Self { hook: format!("{}/hook/{token}", suite.edge()) }
+    }
+
     /// Asks once; it must be answered.
-    fn ask(&self, suite: &Suite) {
+    pub(super) fn ask(&self, suite: &Suite) {
         assert_eq!(suite.ok(&["ask", "question"]).trim(), reply_of("question"));
     }
 
     /// Posts once to the webhook; it must be taken, and answered.
-    fn post(&self) {
+    pub(super) fn post(&self) {
         kit::testing::install_crypto();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -49,7 +55,7 @@ impl Load {
 
     /// Runs until the change has been made and then some more, so that messages are on their way
     /// before, during and after it; each must be answered.
-    fn during(&self, suite: &Suite, change: impl FnOnce()) {
+    pub(super) fn during(&self, suite: &Suite, change: impl FnOnce()) {
         let (changed, sent) = (AtomicBool::new(false), AtomicU32::new(0));
         let go_on = |send: &dyn Fn()| {
             let mut after = 0;
