@@ -16,7 +16,10 @@ use proto::{
 };
 use secrets::Name;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long a daemon waits for a source that does not answer, before it says so.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every daemon is asked.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +103,7 @@ async fn one(session: &Session, daemon: Daemon, ask: Ask<'_>) -> Result<DaemonSe
     let peer = session.peer(daemon);
     match ask {
         Ask::Status => peer.call(&SECRETS, &Nothing {}).await,
-        Ask::Refresh => peer.call(&REFRESH_SECRETS, &Nothing {}).await,
+        Ask::Refresh => peer.call_waiting(&REFRESH_SECRETS, &Nothing {}, READ_TIMEOUT).await,
         Ask::Forget(name) => {
             peer.call(&FORGET_SECRET, &ForgetSecret { name: name.to_string() }).await
         }

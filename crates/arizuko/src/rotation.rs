@@ -13,22 +13,19 @@ use crate::{
     failure::{Exit, Failure},
     fleet::{Ask, Fleet, databases},
     instance::{Environment, Instance},
+    lock,
     output::Output,
     session::Session,
     sources::{self, Found},
 };
 use kit::chain;
 use proto::{Daemon, Timestamp, kit::SecretState};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use secrets::{
     Change, Name, Secret,
     seal::{SECRETS_KEY, SecretsKey},
 };
 use serde::Serialize;
-use std::{fs::File, io, os::unix::fs::OpenOptionsExt, time::Duration};
+use std::{fs::File, io, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long daemons may take until each has what was written.
@@ -71,32 +68,29 @@ pub struct Forgotten {
     pub previous_stays: Option<String>,
 }
 
-/// Makes sure that no two commands change the secrets of an instance at once. The kernel lets go of
-/// the lock when the process ends, however it ends.
+/// Makes sure that no two commands change the secrets of an instance at once.
 ///
 /// # Errors
 /// Another has it and does not end, or there is no instance.
 pub async fn lock(instance: &Instance) -> Result<File, Failure> {
-    let began = Instant::now();
-    loop {
-        if let Some(file) = try_lock(instance)? {
-            return Ok(file);
-        }
-        if began.elapsed() > LOCK_PATIENCE {
-            let line = "another command is changing the secrets of this instance; try again when it has ended";
-            return Err(Failure::new(Exit::TryAgain, line));
-        }
-        sleep(PAUSES.0).await;
-    }
+    locked(instance, LOCK_PATIENCE).await?.ok_or_else(|| {
+        let line =
+            "another command is changing the secrets of this instance; try again when it has ended";
+        Failure::new(Exit::TryAgain, line)
+    })
 }
 
 /// As [`lock`], or `None` where another has it.
 ///
 /// # Errors
 /// There is no instance, or it is another user's.
-pub fn try_lock(instance: &Instance) -> Result<Option<File>, Failure> {
+pub async fn try_lock(instance: &Instance) -> Result<Option<File>, Failure> {
+    locked(instance, Duration::ZERO).await
+}
+
+async fn locked(instance: &Instance, patience: Duration) -> Result<Option<File>, Failure> {
     let path = instance.run_dir().join("secrets.lock");
-    let failed = |error: io::Error| match error.kind() {
+    lock::take(&path, patience).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let (dir, name) = (instance.dir.display(), &instance.name);
             let line =
@@ -104,15 +98,7 @@ pub fn try_lock(instance: &Instance) -> Result<Option<File>, Failure> {
             Failure::new(Exit::Config, line)
         }
         _ => Failure::io("lock", &path, &error),
-    };
-    let mut options = File::options();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = file.map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(failed(error.into())),
-    }
+    })
 }
 
 /// The session with a running instance; `None` where nothing runs.

@@ -62,7 +62,7 @@ pub async fn tidy(instance: &Instance, environment: &Environment) -> Result<Vec<
         return Ok(removed);
     }
     // Whoever holds it is changing them now.
-    let Some(_alone) = try_lock(instance)? else { return Ok(removed) };
+    let Some(_alone) = try_lock(instance).await? else { return Ok(removed) };
     let Some(session) = running(instance).await? else { return Ok(removed) };
     // Read before the daemons look, so that what they answer is of this or of later.
     let standing = standing(instance, environment).await?;

@@ -6,6 +6,7 @@ mod renew;
 use crate::{
     check,
     cli::Secrets,
+    daemons::{PROGRAMS, bundles},
     failure::{Exit, Failure},
     fleet::{Ask, Fleet},
     instance::{Environment, Instance},
@@ -146,14 +147,25 @@ async fn set(
     let place = sources::write(instance, environment, &name, &value).await?;
     drop((value, alone));
     output.note(&format!("{name} is written to {place}"));
+    if !is_used(&name) {
+        output.note(&format!(
+            "nothing in this build uses {name}; `arizuko secrets check` lists what is used"
+        ));
+    }
     if let Some(session) = rotation::running(instance).await? {
         let fleet = Fleet::ask(&session, Ask::Refresh).await.only(&name);
         show(&fleet, output)?;
         return taken(&fleet, &name);
     }
-    output.line(&format!(
-        "{name} is in {place}; the instance does not run, and takes it up when it starts"
-    ))
+    output.print(&Fleet::default(), |_| {
+        format!("{name} is in {place}; the instance does not run, and takes it up when it starts")
+    })
+}
+
+/// Whether a daemon of this program asks for `name`, or for what it is the previous value of.
+fn is_used(name: &Name) -> bool {
+    let needs = PROGRAMS.iter().flat_map(bundles).flat_map(|bundle| bundle.needs());
+    needs.into_iter().any(|need| need.name == *name || need.name.previous() == *name)
 }
 
 fn parse(name: &str) -> Result<Name, Failure> {

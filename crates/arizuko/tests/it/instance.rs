@@ -1,9 +1,10 @@
 //! Making an instance.
 
-use crate::{Instance, command, refusal};
+use crate::{Instance, command, errors, json, refusal};
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     process::{Child, Stdio},
 };
@@ -63,4 +64,31 @@ fn a_directory_is_one_instances() {
     assert!(line.contains("the instance demo") && line.contains("--data-dir"), "{line}");
     assert_eq!(fs::read_to_string(instance.data.join("settings.env")).unwrap(), before);
     assert!(instance.run(&["create", "demo"]).status.success(), "its own name is good");
+}
+
+#[test]
+fn a_secret_is_set_while_nothing_runs_and_one_that_nothing_uses_is_told() {
+    let instance = Instance::made();
+    for (name, is_used) in [("CHANNEL_SECRET", true), ("CHANEL_SECRET", false)] {
+        for is_json in [false, true] {
+            let mut set = instance.command(if is_json { &["--json"] } else { &[] });
+            set.args(["secrets", "set", name]);
+            let mut child = set
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(b"0123456789abcdef0123456789abcdef").unwrap();
+            let out = child.wait_with_output().unwrap();
+            assert!(out.status.success(), "{}", errors(&out));
+            if is_json {
+                assert_eq!(json(&out)["daemons"], serde_json::json!([]));
+            } else {
+                assert_eq!(errors(&out).contains("nothing in this build uses"), !is_used);
+            }
+        }
+        let text = fs::read_to_string(instance.data.join(".env")).unwrap();
+        assert!(text.contains(&format!("\n{name}=0123456789abcdef")), "it is written all the same");
+    }
 }
