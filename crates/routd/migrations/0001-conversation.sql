@@ -164,6 +164,7 @@ CREATE TABLE outbox (
     platform TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'sending', 'sent', 'failed', 'unsupported', 'ambiguous')),
     attempts INTEGER NOT NULL DEFAULT 0,
+    -- While it is pending: when it may go. While it is ambiguous: how long later ones of its chat wait for it.
     not_before INTEGER NOT NULL DEFAULT 0,
     -- Whether it waits only because no adapter was there: then it goes as soon as one comes.
     unreached INTEGER NOT NULL DEFAULT 0 CHECK (unreached IN (0, 1)),
@@ -173,7 +174,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (chat_jid, seq) WHERE state IN ('pending', 'sending');
 CREATE INDEX outbox_due ON outbox (platform, not_before) WHERE state = 'pending';
-CREATE INDEX outbox_unknown ON outbox (seq) WHERE state = 'ambiguous';
+CREATE INDEX outbox_unknown ON outbox (chat_jid, not_before) WHERE state = 'ambiguous';
 
 -- The platform's ids of what was sent, so that a reply to it is recognised.
 CREATE TABLE sent_ids (

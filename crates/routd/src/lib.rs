@@ -76,7 +76,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let (keyring, link_key) = keyring::open(&db, key, context.clock.clone()).await?;
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());
     let begun = db.try_write("start", move |tx| {
-        let doubtful = store::outbox::doubt_unfinished(tx)?;
+        let doubtful = store::outbox::doubt_unfinished(tx, now)?;
         if doubtful > 0 {
             tracing::warn!(doubtful, "messages may or may not have been sent");
         }

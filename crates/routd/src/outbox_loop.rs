@@ -2,7 +2,7 @@
 //!
 //! A lane for each chat, so that one dead chat blocks no other; a few hands for each platform, so that one dead
 //! platform blocks no other. Each row's id travels as `Idempotency-Key`. A call whose outcome is not known leaves its
-//! row ambiguous, and it is asked about again only where the adapter says that it remembers keys (the capability
+//! row ambiguous; it is asked about again only where the adapter says that it remembers keys (the capability
 //! `idempotency`): then the repeat of a message that is out answers and sends nothing.
 
 use crate::{
@@ -40,8 +40,6 @@ const WAIT_MAX: i64 = 300_000;
 const PATIENCE_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long an adapter may ask to be left alone, in milliseconds.
 const RETRY_AFTER_MAX: i64 = 60 * 60 * 1_000;
-/// What an adapter that remembers idempotency keys says of itself.
-pub(crate) const REMEMBERS: &str = "idempotency";
 
 /// Runs until the daemon stops.
 pub(crate) async fn run(app: Arc<App>) {
@@ -167,10 +165,19 @@ async fn hand_over(app: &Arc<App>, parcel: &Parcel) -> Result<Fate, Fault> {
     let mut options = CallOptions::default();
     options.idempotency_key = Some(parcel.id.clone());
     options.timeout = Some(CALL);
+    let asks = registered.remembers() && parcel.attempts < outbox::ASKED_MAX;
     let adapter = app.context.peers.at(daemon, registered.channel.url);
     let answer = adapter.send(&SEND, &message, options).await;
     let now = app.now();
+    // A doubt of the adapter's own would be its answer again; one about the way to it can be cleared up.
+    let broke_off = matches!(answer, Err(PeerError::Unknown { .. }));
     let (fate, trouble) = judge(parcel, answer, now);
+    let fate = match fate {
+        Fate::Ambiguous(why) if broke_off && asks => {
+            Fate::Asking { hold_until: now.plus(outbox::HOLD_MS), why }
+        }
+        other => other,
+    };
     app.context.health.degraded(&format!("adapter {platform}"), trouble);
     Ok(fate)
 }

@@ -4,9 +4,8 @@ use crate::{
     adapters::{self, Voice},
     app::App,
     fault::Fault,
-    outbox_loop::REMEMBERS,
     record::record,
-    store::{channels, outbox},
+    store::{channels, channels::REMEMBERS, outbox},
 };
 use kit::{Caller, Failure};
 use proto::{

@@ -12,6 +12,16 @@ pub(crate) struct Registered {
     pub(crate) owner: String,
 }
 
+/// What an adapter that remembers idempotency keys says of itself.
+pub(crate) const REMEMBERS: &str = "idempotency";
+
+impl Registered {
+    /// Whether it can be asked about a message again: what is out is not sent twice.
+    pub(crate) fn remembers(&self) -> bool {
+        self.channel.capabilities.iter().any(|capability| capability == REMEMBERS)
+    }
+}
+
 /// Writes a registration. Whether it says anything new.
 pub(crate) fn register(
     conn: &Connection,

@@ -1,9 +1,15 @@
 //! What goes out to platforms: one row for each message, with its fate.
 
-use super::{parsed, parsed_if_there, time};
+use super::{channels, parsed, parsed_if_there, time};
 use crate::{fault::Fault, ids};
 use proto::{Jid, Opaque, Timestamp, Topic, routd::Sent};
 use rusqlite::{Connection, Row};
+
+/// How long a chat waits for a doubt about an earlier message to be cleared up, in milliseconds: some heartbeats of an
+/// adapter, each of which has it asked.
+pub(crate) const HOLD_MS: i64 = 60_000;
+/// How often an adapter is asked before a chat waits for it no more: something about that message breaks it.
+pub(crate) const ASKED_MAX: u32 = 5;
 
 /// A message that is to be sent.
 #[derive(Clone, Debug)]
@@ -29,6 +35,11 @@ pub(crate) enum Fate {
     Unsupported(String),
     /// Whether the platform has it is not known.
     Ambiguous(String),
+    /// The same, and its adapter can be asked again: until then its chat waits, so that its order is kept.
+    Asking {
+        hold_until: Timestamp,
+        why: String,
+    },
     /// Not yet: again at this time, or as soon as an adapter comes where there was none.
     Later {
         not_before: Timestamp,
@@ -44,7 +55,7 @@ impl Fate {
             Self::Sent(_) => "sent",
             Self::Failed(_) => "failed",
             Self::Unsupported(_) => "unsupported",
-            Self::Ambiguous(_) => "ambiguous",
+            Self::Ambiguous(_) | Self::Asking { .. } => "ambiguous",
             Self::Later { .. } => "pending",
         }
     }
@@ -100,6 +111,8 @@ pub(crate) fn take(
              WHERE o.state = 'pending' AND o.platform = ?3 AND o.not_before <= ?1
                AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.chat_jid = o.chat_jid
                    AND e.seq < o.seq AND e.state IN ('pending', 'sending'))
+               AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.chat_jid = o.chat_jid
+                   AND e.seq < o.seq AND e.state = 'ambiguous' AND e.not_before > ?1)
              ORDER BY o.seq LIMIT ?2",
         )?
         .query_map((now.0, limit, platform), read)?
@@ -118,10 +131,13 @@ pub(crate) fn take(
     Ok(parcels)
 }
 
-/// When the next parcel that waits for its time may go.
+/// When the next parcel that waits for its time, or for that of a doubtful one before it, may go.
 pub(crate) fn next_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
     conn.prepare_cached(
-        "SELECT min(not_before) FROM outbox WHERE state = 'pending' AND not_before > ?1",
+        "SELECT min(due) FROM (
+             SELECT min(not_before) AS due FROM outbox WHERE state = 'pending' AND not_before > ?1
+             UNION ALL
+             SELECT min(not_before) FROM outbox WHERE state = 'ambiguous' AND not_before > ?1)",
     )?
     .query_row([now.0], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))
 }
@@ -138,9 +154,10 @@ pub(crate) fn settle(
         Fate::Failed(why) | Fate::Unsupported(why) | Fate::Ambiguous(why) => {
             (0, false, why.as_str())
         }
+        Fate::Asking { hold_until, why } => (hold_until.0, false, why.as_str()),
         Fate::Later { not_before, unreached, why } => (not_before.0, *unreached, why.as_str()),
     };
-    let ended = !matches!(fate, Fate::Later { .. } | Fate::Ambiguous(_));
+    let ended = !matches!(fate, Fate::Later { .. } | Fate::Ambiguous(_) | Fate::Asking { .. });
     let changed = conn
         .prepare_cached(
             "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5, unreached = ?6
@@ -169,14 +186,28 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// At start: what a routd that was killed had been sending may or may not be out.
-pub(crate) fn doubt_unfinished(conn: &Connection) -> rusqlite::Result<usize> {
-    conn.prepare_cached(
-        "UPDATE outbox SET state = 'ambiguous',
-             detail = 'routd ended while it was being sent'
-         WHERE state = 'sending'",
-    )?
-    .execute([])
+/// At start: what a routd that was killed had been sending may or may not be out. Where its adapter can be asked, its
+/// chat waits for that.
+pub(crate) fn doubt_unfinished(conn: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    let unfinished = conn
+        .prepare_cached("SELECT seq, chat_jid, attempts FROM outbox WHERE state = 'sending'")?
+        .query_map([], |row| {
+            let attempts: u32 = row.get("attempts")?;
+            Ok((row.get::<_, i64>("seq")?, parsed(row, "chat_jid")?, attempts))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (seq, chat, attempts) in &unfinished {
+        let registered = channels::of_chat(conn, chat)?;
+        let asks = registered.is_some_and(|one| one.remembers()) && *attempts <= ASKED_MAX;
+        let hold_until = if asks { now.plus(HOLD_MS).0 } else { 0 };
+        conn.prepare_cached(
+            "UPDATE outbox SET state = 'ambiguous', not_before = ?2,
+                 detail = 'routd ended while it was being sent'
+             WHERE seq = ?1 AND state = 'sending'",
+        )?
+        .execute((seq, hold_until))?;
+    }
+    Ok(unfinished.len())
 }
 
 /// An adapter has come: what waited only for that goes now. What an adapter put off itself keeps its time.

@@ -218,6 +218,43 @@ async fn a_routd_that_was_killed_while_it_sent_leaves_a_doubt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_that_can_be_cleared_up_keeps_its_chat_s_order() {
+    let mut stage = Stage::unstarted().timeless();
+    stage.start().await;
+    let mut stage = with_route(stage).await;
+    let (adapter, serving) = adapter(&stage, &["idempotency"]).await;
+    let here = registration(&serving.url, &["idempotency"]);
+    adapter.next(Does::BreaksOff);
+    exchange(&stage, 0, "telegram:user/1", "one").await;
+    state(&stage, "one", "ambiguous").await;
+    exchange(&stage, 1, "telegram:user/1", "two").await;
+    exchange(&stage, 2, "telegram:user/2", "other").await;
+    state(&stage, "other", "sent").await;
+    assert_eq!(adapter.calls().len(), 2, "the chat's next waits, another chat does not");
+    stage.call(&REGISTER_CHANNEL, &here, CHANNEL_SECRET).await.unwrap();
+    state(&stage, "two", "sent").await;
+    let calls = adapter.calls();
+    assert_eq!((calls.len(), &calls[0]), (4, &calls[2]), "the doubtful one is asked about first");
+
+    // The same where routd was killed in between; and a chat does not wait for ever.
+    stage.stop().await;
+    let unfinished = "UPDATE outbox SET state = 'sending', ended_at = NULL WHERE seq = 2";
+    stage.database().execute(unfinished, []).unwrap();
+    stage.start().await;
+    state(&stage, "two", "ambiguous").await;
+    exchange(&stage, 3, "telegram:user/1", "three").await;
+    exchange(&stage, 4, "telegram:user/2", "another").await;
+    state(&stage, "another", "sent").await;
+    state(&stage, "three", "pending").await;
+    stage.clock.advance(Duration::from_secs(61));
+    exchange(&stage, 5, "telegram:user/2", "last").await;
+    state(&stage, "three", "sent").await;
+    state(&stage, "two", "ambiguous").await;
+    let status = stage.call(&STATUS, &proto::Nothing {}, &stage.operator()).await.unwrap();
+    assert_eq!(status.outbox_ambiguous, 1, "what was not asked about stays in doubt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_register() {
     let stage = stage().await;
     let good = || registration("http://127.0.0.1:1", &[]);
