@@ -166,6 +166,8 @@ pub fn close(books: &Books) -> Verdicts {
 
 /// The books, as they are looked things up in.
 struct Index<'a> {
+    /// What was asked in each turn.
+    asked: BTreeMap<&'a str, Vec<&'a str>>,
     /// How often each message stands in its chat.
     stands: BTreeMap<&'a str, usize>,
     /// How often each turn ended.
@@ -199,7 +201,13 @@ impl<'a> Index<'a> {
                 shown.entry(turn).or_default().push(one);
             }
         }
-        Self { stands, ended, said, shown }
+        let mut asked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for sent in &books.sent {
+            if let Some(turn) = turn_of(books, Some(&sent.id)) {
+                asked.entry(turn).or_default().push(&sent.text);
+            }
+        }
+        Self { asked, stands, ended, said, shown }
     }
 
     fn judge(&self, books: &Books, sent: &Sent) -> Judged {
@@ -242,7 +250,7 @@ impl<'a> Index<'a> {
             _ => Ok((verdict, String::new(), true)),
         };
         how_many(said.len(), "in its chat")?;
-        echoed(sent, said)?;
+        echoed(sent, self.asked.get(turn).map_or(&[][..], Vec::as_slice), said)?;
         if !books.platform_chats.contains(&sent.chat) {
             return Ok((verdict, String::new(), true));
         }
@@ -339,16 +347,19 @@ impl<'a> Index<'a> {
     }
 }
 
-/// Where the agent repeats what it was told, each message of the turn is repeated once.
-fn echoed(sent: &Sent, said: &[&str]) -> Result<(), (Verdict, String)> {
+/// Where the agent repeats what it was told, each message of the turn is repeated once. Two that say the same are two.
+fn echoed(sent: &Sent, asked: &[&str], said: &[&str]) -> Result<(), (Verdict, String)> {
     let [only] = said else { return Ok(()) };
     if !only.starts_with("You said: ") {
         return Ok(());
     }
     let expected = format!("You said: {}", sent.text);
+    let meant = asked.iter().filter(|text| **text == sent.text).count();
     match only.lines().filter(|line| *line == expected).count() {
-        0 => Err((Verdict::Lost, format!("its turn's answer does not have it: {only:?}"))),
-        1 => Ok(()),
+        times if times == meant => Ok(()),
+        times if times < meant => {
+            Err((Verdict::Lost, format!("its turn's answer does not have it: {only:?}")))
+        }
         times => Err((Verdict::Doubled, format!("its turn's answer has it {times} times"))),
     }
 }

@@ -94,6 +94,24 @@ fn books_in_order_close() {
 }
 
 #[test]
+fn two_messages_of_one_turn_may_say_the_same() {
+    let alike = |said: &str| {
+        let mut books = good();
+        books.sent[0].text = "silent".into();
+        books.sent[1].text = "silent".into();
+        books.chats.get_mut(WEB).unwrap()[2] = agent("m2", said);
+        for id in ["m1", "m2"] {
+            books.known.get_mut(id).unwrap().replies = vec![said.into()];
+        }
+        close(&books)
+    };
+    let line = "You said: silent";
+    assert_eq!(alike(&[line, line].join("\n")).rows.len(), 0);
+    assert_eq!(alike(line).count(Verdict::Lost), 2);
+    assert_eq!(alike(&[line, line, line].join("\n")).count(Verdict::Doubled), 2);
+}
+
+#[test]
 fn a_lost_message_is_found() {
     let web = |books: &mut Books, line: usize| drop(books.chats.get_mut(WEB).unwrap().remove(line));
     // The suite does not know it; it is not in its chat; its turn's end, or its answer, is not.
