@@ -22,7 +22,7 @@ use tokio::{sync::Mutex, time::Instant};
 /// How long a key document is used before it is fetched again.
 const KEYS_MAX_AGE_MS: i64 = 5 * 60 * 1000;
 /// The least time between two fetches for the sake of an unknown key.
-const KEYS_MIN_AGE_MS: i64 = 1000;
+const KEYS_MIN_AGE_MS: i64 = 250;
 /// After a fetch that failed, the keys at hand are used this long before the next.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
@@ -253,9 +253,9 @@ impl Gate {
         Err((Failure::unauthorized("the token's key is not known"), "key"))
     }
 
-    /// The keys, fetched again: at most once a second, so that strangers who name keys that nobody
-    /// has cannot have authd asked more often; and never refused for that, since the key may be one
-    /// that began to sign within this second.
+    /// The keys, fetched again: a few times a second at most, so that strangers who name keys that
+    /// nobody has cannot have authd asked more often; and never refused for that, since the key may
+    /// be one that began to sign since the last time.
     async fn newer_keys(&self, fetched_at: Timestamp) -> Option<Arc<Known>> {
         let is_local = self.0.keys.load().as_ref().is_some_and(|source| source.is_local());
         let age = self.0.clock.now().0.saturating_sub(fetched_at.0).max(0);
