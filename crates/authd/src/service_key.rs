@@ -6,7 +6,9 @@
 
 use kit::{AUTHD_SERVICE_KEY, StartError, bearer_shaped};
 use proto::Daemon;
-use secrets::{AnyBundle, Bundle, Malformed, Name, Need, Role, Secret, Secrets, Values, Watched};
+use secrets::{
+    AnyBundle, Bundle, Malformed, Name, Need, Role, Secret, Secrets, Values, WatchError, Watched,
+};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// A key as it is checked; `None` where no source has it.
@@ -102,11 +104,12 @@ impl ServiceKeys {
     /// One cannot be used, or there is none at all, so that no daemon could have a token.
     pub(crate) async fn watch(secrets: &Secrets) -> Result<Self, StartError> {
         let shared = secrets.watch(&SHARED).await?;
-        let mut all = BTreeMap::new();
-        for daemon in Daemon::ALL {
-            all.insert(daemon, secrets.watch(own(daemon)).await?);
-        }
-        let keys = Self { shared, own: all };
+        // Together, because the keeper leaves a pause between two looks at a source, and nobody is ready before authd.
+        let each = Daemon::ALL.into_iter().map(|daemon| async move {
+            Ok::<_, WatchError>((daemon, secrets.watch(own(daemon)).await?))
+        });
+        let all = futures::future::try_join_all(each).await?;
+        let keys = Self { shared, own: all.into_iter().collect() };
         if Daemon::ALL.into_iter().all(|daemon| keys.minter(daemon) == Minter::Nobody) {
             return Err(StartError::Config {
                 what: "authd has neither AUTHD_SERVICE_KEY nor any AUTHD_SERVICE_KEY_<DAEMON>, so \
