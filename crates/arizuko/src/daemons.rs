@@ -53,7 +53,7 @@ pub const COMMON: &[&dyn AnySetting] = &[
     &sources::SECRETS_SOURCES,
     &sources::SECRETS_POLL_INTERVAL,
     &sources::SECRETS_FILE_POLL,
-    &sources::SECRETS_OVERLAP,
+    &kit::SECRETS_OVERLAP,
     &sources::SECRETS_MAX_STALENESS,
     &logs::LOG_LEVEL,
     &logs::LOG_FORMAT,

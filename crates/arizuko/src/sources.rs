@@ -5,7 +5,7 @@ use crate::{
     instance::{self, Environment, Instance},
     issued,
 };
-use kit::{Setting, Settings, parse};
+use kit::{SECRETS_OVERLAP, Setting, Settings, parse};
 use provider_env::Env;
 use provider_file::{Directory, Dotenv, PathValues};
 use secrets::{
@@ -51,15 +51,6 @@ pub static SECRETS_FILE_POLL: Setting<Duration> = Setting {
     default: "1s",
     about: "How often files that hold secrets are looked at, beside the kernel's notices.",
     expects: "a duration such as 1s",
-    parse: parse::duration,
-};
-
-/// How long a replaced value is accepted.
-pub static SECRETS_OVERLAP: Setting<Duration> = Setting {
-    name: "SECRETS_OVERLAP",
-    default: "5m",
-    about: "How long a value is still accepted after another replaced it.",
-    expects: "a duration such as 5m",
     parse: parse::duration,
 };
 

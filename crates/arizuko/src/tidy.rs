@@ -11,7 +11,7 @@ use crate::{
     instance::{Environment, Instance},
     issued,
     rotation::{opens_all, running, try_lock},
-    sources::{self, Found, SECRETS_OVERLAP},
+    sources::{self, Found},
 };
 use secrets::{Change, Name, seal::SECRETS_KEY};
 use std::{collections::BTreeMap, time::Duration};
@@ -24,7 +24,7 @@ const INTERVAL_FAILED: Duration = Duration::from_secs(60 * 60);
 
 /// Looks again and again, until `stop`.
 pub async fn run(instance: Instance, environment: Environment, stop: CancellationToken) {
-    let overlap = instance.settings.get(&SECRETS_OVERLAP).unwrap_or(INTERVAL.1);
+    let overlap = instance.settings.get(&kit::SECRETS_OVERLAP).unwrap_or(INTERVAL.1);
     let usual = (overlap / 4).clamp(INTERVAL.0, INTERVAL.1);
     let mut wait = usual;
     loop {

@@ -115,7 +115,7 @@ fn rules(context: &Context) -> Result<Rules, StartError> {
         publish_before: signing_key::CACHE_LIFETIME,
         serve_after: SERVICE_TOKEN_LIFE.max(OPERATOR_TOKEN_LIFE) + leeway + MARGIN,
     };
-    Ok(Rules { policy, overlap: context.settings.get(&settings::SECRETS_OVERLAP)? })
+    Ok(Rules { policy, overlap: context.settings.get(&kit::SECRETS_OVERLAP)? })
 }
 
 fn bind_admin(context: &Context) -> Result<UnixSocket, StartError> {

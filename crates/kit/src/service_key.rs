@@ -77,8 +77,7 @@ pub fn bearer_shaped(secret: &Secret) -> Result<(), Malformed> {
     let bytes = secret.expose();
     if bytes.len() < 16 {
         return Err(Malformed(
-            "it has fewer than 16 characters; make a random one, as with `openssl rand -hex 32`"
-                .into(),
+            "it has fewer than 16 characters; `arizuko secrets rotate` makes a random one".into(),
         ));
     }
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);

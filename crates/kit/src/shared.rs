@@ -27,3 +27,12 @@ pub static ASSISTANT_NAME: Setting<String> = Setting {
         fits.then(|| name.to_owned())
     },
 };
+
+/// How long a replaced value is accepted.
+pub static SECRETS_OVERLAP: Setting<Duration> = Setting {
+    name: "SECRETS_OVERLAP",
+    default: "5m",
+    about: "How long a value is still accepted after another replaced it.",
+    expects: "a duration such as 5m",
+    parse: parse::duration,
+};

@@ -62,6 +62,7 @@ CREATE TABLE turns (
 ) STRICT;
 CREATE UNIQUE INDEX turns_one_active ON turns (folder) WHERE state IN ('starting', 'running');
 CREATE INDEX turns_queued ON turns (not_before, seq) WHERE state = 'queued';
+CREATE INDEX turns_queued_of_folder ON turns (folder, seq) WHERE state = 'queued';
 CREATE INDEX turns_of_chat ON turns (chat_jid, seq);
 CREATE INDEX turns_of_folder ON turns (folder, seq);
 CREATE INDEX turns_with_endpoint ON turns (seq) WHERE endpoint IS NOT NULL;

@@ -72,6 +72,7 @@ struct Inner {
     database: Database,
     secrets_key: Watched<SecretsKey>,
     clock: Clock,
+    overlap: Duration,
     /// Locked while the database's key or its wraps change.
     held: Mutex<DataKey>,
 }
@@ -87,11 +88,12 @@ pub(crate) async fn open(
     database: &Database,
     secrets_key: Watched<SecretsKey>,
     clock: Clock,
+    overlap: Duration,
 ) -> Result<(Keyring, LinkKey), StartError> {
     let accepted: Vec<Arc<SecretsKey>> = secrets_key.accepted().collect();
     let now = clock.now();
     let opened = database.try_write("keys.open", move |tx| {
-        let data_key = settle(tx, &accepted, None, now)?;
+        let (data_key, _) = settle(tx, &accepted, None, overlap, now)?;
         let link_key = link_key(tx, &data_key)?;
         Ok((data_key, link_key))
     });
@@ -107,17 +109,20 @@ pub(crate) async fn open(
         },
     })?;
     let (database, held) = (database.clone(), Mutex::new(data_key));
-    Ok((Keyring(Arc::new(Inner { database, secrets_key, clock, held })), link_key))
+    let inner = Inner { database, secrets_key, clock, overlap, held };
+    Ok((Keyring(Arc::new(inner)), link_key))
 }
 
-/// Brings the wraps to where they should be under the accepted keys, in the caller's transaction.
+/// Brings the wraps to where they should be under the accepted keys, in the caller's transaction. Answers with the
+/// database's key, and when to do it again where a wrap is kept for the rest of its overlap.
 fn settle(
     tx: &rusqlite::Connection,
     accepted: &[Arc<SecretsKey>],
     held: Option<&DataKey>,
+    overlap: Duration,
     now: Timestamp,
-) -> Result<DataKey, KeyError> {
-    let unlocked = match (unlock(DATABASE, &keys::wraps(tx)?, accepted), held) {
+) -> Result<(DataKey, Option<Duration>), KeyError> {
+    let mut unlocked = match (unlock(DATABASE, &keys::wraps(tx)?, accepted), held) {
         (Ok(unlocked), _) => unlocked,
         // The key is in memory, so nothing is lost: it is wrapped under the current one.
         (Err(UnlockError::NoKey { .. } | UnlockError::Damaged { .. }), Some(held)) => {
@@ -132,11 +137,33 @@ fn settle(
         keys::add_wrap(tx, wrap, now)?;
         record(tx, now, ITSELF, "key.wrap", DATABASE, &format!("under {}", wrap.key_id))?;
     }
+    // A restart may have lost sight of the earlier SECRETS_KEY; going back to it must work for one overlap.
+    let kept = match unlocked.delete.is_empty() {
+        true => None,
+        false => rest_of_overlap(tx, accepted, overlap, now)?,
+    };
+    if kept.is_some() {
+        unlocked.delete.clear();
+    }
     for key_id in &unlocked.delete {
         keys::drop_wrap(tx, key_id)?;
         record(tx, now, ITSELF, "key.drop_wrap", DATABASE, &format!("under {key_id}"))?;
     }
-    Ok(unlocked.key)
+    Ok((unlocked.key, kept))
+}
+
+/// What is left of the overlap since the current `SECRETS_KEY` took over; `None` when it has passed.
+fn rest_of_overlap(
+    tx: &rusqlite::Connection,
+    accepted: &[Arc<SecretsKey>],
+    overlap: Duration,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Duration>> {
+    let Some(current) = accepted.first() else { return Ok(None) };
+    let Some(since) = keys::wrapped_at(tx, current.id())? else { return Ok(None) };
+    let ends = since.plus(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
+    let rest = u64::try_from(ends.0.saturating_sub(now.0)).unwrap_or_default();
+    Ok((rest > 0).then(|| Duration::from_millis(rest)))
 }
 
 fn link_key(tx: &rusqlite::Connection, data_key: &DataKey) -> Result<LinkKey, KeyError> {
@@ -152,17 +179,18 @@ fn link_key(tx: &rusqlite::Connection, data_key: &DataKey) -> Result<LinkKey, Ke
 
 impl Keyring {
     /// Wraps the database's key under the current `SECRETS_KEY`, and lets go of the wraps under those that are
-    /// accepted no more. Doing it again changes nothing.
-    async fn rewrap(&self) -> Result<(), KeyError> {
+    /// accepted no more. Doing it again changes nothing. Answers when to do it again without being told.
+    async fn rewrap(&self) -> Result<Option<Duration>, KeyError> {
         let mut held = self.0.held.lock().await;
         let accepted: Vec<Arc<SecretsKey>> = self.0.secrets_key.accepted().collect();
-        let (now, known) = (self.0.clock.now(), held.clone());
+        let (now, known, overlap) = (self.0.clock.now(), held.clone(), self.0.overlap);
         let settled = self
             .0
             .database
-            .try_write("keys.follow", move |tx| settle(tx, &accepted, Some(&known), now));
-        *held = settled.await?;
-        Ok(())
+            .try_write("keys.follow", move |tx| settle(tx, &accepted, Some(&known), overlap, now));
+        let (key, again) = settled.await?;
+        *held = key;
+        Ok(again)
     }
 
     /// Seals everything anew under a new data key, and leaves nothing in the file that an earlier one, or another
@@ -223,16 +251,18 @@ impl kit::Forgetting for Keyring {
 pub(crate) async fn follow(context: Context, ring: Keyring) {
     let mut secrets_key = ring.0.secrets_key.clone();
     loop {
-        let trouble = ring.rewrap().await.err().map(|error| kit::chain(&error));
+        let (again, trouble) = match ring.rewrap().await {
+            Ok(again) => (again, None),
+            Err(error) => (Some(AFTER_FAILURE), Some(kit::chain(&error))),
+        };
         if let Some(trouble) = &trouble {
             tracing::error!(trouble, "the database's key could not be wrapped anew");
         }
-        let failed = trouble.is_some();
         context.health.degraded("SECRETS_KEY", trouble);
         let try_again = async {
-            match failed {
-                true => tokio::time::sleep(AFTER_FAILURE).await,
-                false => std::future::pending().await,
+            match again {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -11,6 +11,13 @@ pub(crate) fn wraps(conn: &Connection) -> rusqlite::Result<Vec<Wrap>> {
         .collect()
 }
 
+/// When the wrap under this key was made, if there is one.
+pub(crate) fn wrapped_at(conn: &Connection, key_id: &str) -> rusqlite::Result<Option<Timestamp>> {
+    conn.prepare_cached("SELECT created_at FROM data_keys WHERE key_id = ?1")?
+        .query_row([key_id], |row| row.get(0).map(Timestamp))
+        .optional()
+}
+
 /// Writes a wrap.
 pub(crate) fn add_wrap(conn: &Connection, wrap: &Wrap, now: Timestamp) -> rusqlite::Result<()> {
     conn.prepare_cached(

@@ -46,7 +46,7 @@ async fn both_channel_secrets_are_good_for_the_overlap_and_then_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_the_database_is_wrapped_anew_and_links_still_open() {
-    let mut stage = Stage::unstarted();
+    let mut stage = Stage::unstarted().setting("SECRETS_OVERLAP", "1500ms");
     stage.overlap = Duration::from_millis(1500);
     stage.start().await;
     stage.add_group("atlas").await;
@@ -86,6 +86,11 @@ async fn a_key_that_changed_while_routd_was_down_is_taken_up_with_its_predecesso
     stage.source.remove("SECRETS_KEY_PREVIOUS");
     stage.start().await;
     resolve(&stage, &link.token, LinkKind::Chat).await.unwrap();
+    stage.stop().await;
+    // A restart does not know the earlier key any more; going back to it within the overlap works.
+    stage.source.set_silently([("SECRETS_KEY", KEY)]);
+    stage.start().await;
+    assert_eq!(resolve(&stage, &link.token, LinkKind::Chat).await.unwrap(), link.link);
 }
 
 #[tokio::test(flavor = "multi_thread")]
