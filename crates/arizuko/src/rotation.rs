@@ -132,9 +132,12 @@ impl Rotation<'_> {
     pub async fn rotate(&self, leaked: bool) -> Result<Rotated, Failure> {
         let _alone = lock(self.instance).await?;
         let found = self.find().await?.ok_or_else(|| self.nowhere())?;
-        let current = self.current(&found)?;
-        let session = running(self.instance).await?;
         let seals = *self.name == SECRETS_KEY;
+        let mut current = found.current.as_ref().ok();
+        if seals {
+            current = Some(self.current(&found)?);
+        }
+        let session = running(self.instance).await?;
         let before = match &session {
             Some(session) => Some(self.settled(session, current, leaked && !seals).await?),
             None => {
@@ -142,13 +145,19 @@ impl Rotation<'_> {
                 None
             }
         };
+        // What the daemons do not use is not what they are to accept for a while.
+        let errors = before.iter().flat_map(|fleet| fleet.users(self.name));
+        if errors.filter(|(_, of)| of.error.is_some()).count() > 0 {
+            current = None;
+        }
         let new = sources::random()?;
         let previous = self.name.previous();
         let set = Change::Set(self.name, &new);
-        let changes = match leaked && !seals {
-            true => [set, Change::Remove(&previous)],
+        let changes = match current {
+            _ if leaked && !seals => vec![set, Change::Remove(&previous)],
             // The old one first: where they are two writes, it is not lost between them.
-            false => [Change::Set(&previous, current), set],
+            Some(current) => vec![Change::Set(&previous, current), set],
+            None => vec![set],
         };
         found.change(self.name, &changes).await.map_err(|failure| self.by_hand(failure, leaked))?;
         let place = found.source.place();
@@ -196,7 +205,7 @@ impl Rotation<'_> {
         if *self.name == SECRETS_KEY {
             let found = found.as_ref().ok_or_else(|| self.nowhere())?;
             let Some(session) = &session else { return Err(self.needs_daemons()) };
-            self.settled(session, self.current(found)?, false).await?;
+            self.settled(session, Some(self.current(found)?), false).await?;
         } else if let Some(session) = &session {
             // Who still has the old one as its current one would not forget it.
             Fleet::ask(session, Ask::Refresh).await.whole()?;
@@ -258,13 +267,14 @@ impl Rotation<'_> {
     fn may_without_daemons(
         &self,
         found: &Found,
-        current: &Secret,
+        current: Option<&Secret>,
         leaked: bool,
     ) -> Result<(), Failure> {
         if *self.name != SECRETS_KEY {
             return Ok(());
         }
-        let waits = found.previous.as_ref().is_some_and(|previous| !previous.same_as(current));
+        let previous = found.previous.as_ref().zip(current);
+        let waits = previous.is_some_and(|(previous, current)| !previous.same_as(current));
         // A database may wait for the previous one, whose place the current one would take.
         if leaked || waits { Err(self.needs_daemons()) } else { Ok(()) }
     }
@@ -285,29 +295,27 @@ impl Rotation<'_> {
         failure
     }
 
-    /// Has every daemon read the source, and makes sure that each has the value that is there now:
-    /// only then may it become the previous one.
+    /// Has every daemon read the source, and makes sure that each answers; and that the `SECRETS_KEY`
+    /// that is there opens every database: only then may it become the previous one.
     async fn settled(
         &self,
         session: &Session,
-        current: &Secret,
+        current: Option<&Secret>,
         some_may_be_away: bool,
     ) -> Result<Fleet, Failure> {
         let fleet = Fleet::ask(session, Ask::Refresh).await;
         if !some_may_be_away {
             fleet.whole().map_err(unchanged)?;
         }
+        let Some(current) = current.filter(|_| *self.name == SECRETS_KEY) else { return Ok(fleet) };
         let refused = fleet.users(self.name).find_map(|(d, s)| Some((d, s.error.as_ref()?)));
         if let Some((daemon, error)) = refused {
-            let name = self.name;
             let line = format!(
-                "{daemon} does not use the {name} that is there ({error}); put it right first, with `arizuko secrets set {name}`"
+                "{daemon} does not use the SECRETS_KEY that is there ({error}); put the one before it back first, with `arizuko secrets set SECRETS_KEY`"
             );
             return Err(unchanged(Failure::new(Exit::Data, line)));
         }
-        if *self.name == SECRETS_KEY {
-            self.taken_up(session, &Fleet::default(), current).await.map_err(unchanged)?;
-        }
+        self.taken_up(session, &Fleet::default(), current).await.map_err(unchanged)?;
         Ok(fleet)
     }
 

@@ -165,7 +165,7 @@ impl Secrets {
             if generation > 0 && core.refused.load(Ordering::Relaxed) == generation {
                 let names = core.needs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>();
                 lines.push(format!(
-                    "{}: the peer refuses it and the value before it; replace it with `arizuko secrets set`",
+                    "{}: the peer refuses it and the value before it; replace it with `arizuko secrets set` or `rotate`",
                     names.join(", ")
                 ));
             }

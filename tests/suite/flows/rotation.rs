@@ -71,10 +71,20 @@ impl Load {
             eventually("messages are on their way", || {
                 (sent.load(Ordering::SeqCst) >= 8).then_some(())
             });
+            // Also when it fails, or the others would go on for ever.
+            let _ended = OnEnd(&changed);
             change();
-            changed.store(true, Ordering::SeqCst);
         });
         assert!(sent.load(Ordering::SeqCst) >= 20);
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct OnEnd<'a>(&'a AtomicBool);
+
+impl Drop for OnEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
