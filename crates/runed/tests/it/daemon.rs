@@ -214,6 +214,9 @@ async fn an_end_that_is_asked_for_lasts_until_the_run_is_gone() {
     let running = runed.run(&order(&machine, "t1", "corp", stubborn)).await;
     let waiting = runed.run(&order(&machine, "t2", "corp", stubborn)).await;
     runed.reaches(&running, RunState::Running).await;
+    // Running is the shim; its agent may still be on its way.
+    let ran = home(&machine, "corp").join("ran");
+    crate::waiting::until("the agent runs", || ran.exists()).await;
     let never = runed.end(&waiting).await;
     assert_eq!((never.state, never.end), (RunState::Ended, Some(RunEnd::Cancelled)));
     assert_eq!(never.started_at, None, "it had not begun");
@@ -221,8 +224,7 @@ async fn an_end_that_is_asked_for_lasts_until_the_run_is_gone() {
     assert_eq!((gone.state, gone.end), (RunState::Ended, Some(RunEnd::Cancelled)), "{gone:?}");
     assert_eq!(machine.processes(&home(&machine, "corp")), 0);
     assert_eq!(runed.end(&running).await, gone, "a repeat answers alike");
-    let ran = fs::read_to_string(home(&machine, "corp").join("ran")).unwrap();
-    assert_eq!(ran, "ran\n", "the one that waited never ran");
+    assert_eq!(fs::read_to_string(ran).unwrap(), "ran\n", "the one that waited never ran");
 
     let unknown = EndRun { id: "nosuchrun".parse().unwrap() };
     let refused = runed.peer.call(&END_RUN, &unknown).await.unwrap_err();
