@@ -4,7 +4,7 @@ use clap::Args;
 
 /// Messages and faults of a run that says nothing else: a minute or two on two cores.
 const SHORT: (u32, u32) = (300, 30);
-/// Those of `--long`: one and a half hours and more.
+/// Those of `--long`: many hours, most of them spent on starting agents.
 const LONG: (u32, u32) = (200_000, 2_000);
 
 /// How large a run is to be.
