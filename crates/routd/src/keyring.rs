@@ -13,7 +13,11 @@ use secrets::{
     Name, Watched,
     seal::{DataKey, SECRETS_KEY, SealError, SecretsKey, UnlockError, Unlocked, unlock},
 };
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 use tokio::sync::Mutex;
 
 /// The database's name in its wraps.
@@ -235,15 +239,26 @@ impl Keyring {
     }
 }
 
-/// A `SECRETS_KEY` that must not open the database any more does not.
+/// A `SECRETS_KEY` that must not open the database any more does not. Weak, so that whoever holds the gate does not
+/// keep the database open.
+#[derive(Debug)]
+pub(crate) struct Distrust(Weak<Inner>);
+
+impl Distrust {
+    pub(crate) fn of(ring: &Keyring) -> Self {
+        Self(Arc::downgrade(&ring.0))
+    }
+}
+
 #[async_trait]
-impl kit::Forgetting for Keyring {
+impl kit::Forgetting for Distrust {
     async fn forgotten(&self, name: &Name, by: &str) -> Result<(), String> {
         if *name != SECRETS_KEY {
             return Ok(());
         }
+        let ring = Keyring(self.0.upgrade().ok_or("routd is stopping")?);
         let why = "the earlier values of SECRETS_KEY were forgotten: a new data key";
-        self.renew(by, why).await.map_err(|error| kit::chain(&error))
+        ring.renew(by, why).await.map_err(|error| kit::chain(&error))
     }
 }
 
