@@ -80,7 +80,7 @@ pub async fn lock(instance: &Instance) -> Result<File, Failure> {
     })
 }
 
-/// As [`lock`], or `None` where another has it.
+/// As [`lock()`], or `None` where another has it.
 ///
 /// # Errors
 /// There is no instance, or it is another user's.
