@@ -42,7 +42,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         "HTTP is kit's and each daemon's http.rs",
     ),
     ("reqwest", &["kit", "ant"], "calls between daemons go through kit's Peer"),
-    ("rmcp", &["routd", "ant"], "the tools are served by routd and called by ant"),
+    ("rmcp", &["routd", "ant", "webd"], "tools are served by routd and webd, and called by ant"),
     ("governor", &["proxyd", "authd"], "rate limits are the edge's, and the signer's"),
 ];
 

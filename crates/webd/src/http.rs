@@ -3,6 +3,7 @@
 mod chat;
 mod events;
 mod hook;
+mod mcp;
 
 use crate::{
     assets::Assets,
@@ -17,7 +18,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::map_response,
     response::{Html, IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use kit::{Api, Context, Failure, Gate, PeerError, StartError};
 use prometheus_client::{
@@ -48,6 +49,12 @@ const CHAT_EVENTS: Route = Route::new(
     Needs::Nobody,
     "What happens in a chat, as server-sent events",
 );
+const CHAT_MCP: Route = Route::new(
+    Method::Post,
+    "/chat/{token}/mcp",
+    Needs::Nobody,
+    "A chat as tools of the Model Context Protocol",
+);
 const HOOK_POST: Route =
     Route::new(Method::Post, "/hook/{token}", Needs::Nobody, "Delivers a webhook's message");
 const HOOK_OUTCOME: Route = Route::new(
@@ -58,8 +65,17 @@ const HOOK_OUTCOME: Route = Route::new(
 );
 
 /// Every route of this daemon, without those that every daemon has.
-pub const ROUTES: &[Route] =
-    &[ASSET, CHAT_BARE, CHAT_PAGE, CHAT_POST, CHAT_FORM, CHAT_EVENTS, HOOK_POST, HOOK_OUTCOME];
+pub const ROUTES: &[Route] = &[
+    ASSET,
+    CHAT_BARE,
+    CHAT_PAGE,
+    CHAT_POST,
+    CHAT_FORM,
+    CHAT_EVENTS,
+    CHAT_MCP,
+    HOOK_POST,
+    HOOK_OUTCOME,
+];
 
 /// Nothing but our own style sheet and script runs or is loaded, no page may frame ours, and no
 /// string can become markup even where a browser would make it so.
@@ -124,6 +140,8 @@ pub async fn router(context: Context) -> Result<Router, StartError> {
     add(CHAT_POST, post(chat::say));
     add(CHAT_FORM, post(chat::say));
     add(CHAT_EVENTS, get(events::events));
+    // Any method: the protocol has an answer of its own to those that it does not use here.
+    add(CHAT_MCP, any(mcp::serve));
     add(HOOK_POST, post(hook::deliver));
     add(HOOK_OUTCOME, get(hook::outcome));
     Ok(api.into_router())

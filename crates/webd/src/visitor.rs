@@ -89,6 +89,13 @@ impl Writer {
         Self { sender, name: subject.to_owned(), key }
     }
 
+    /// A program that writes through the link with this id. It has no cookie: whoever holds the link is one writer.
+    pub fn program(link_id: &Opaque) -> Self {
+        let mut key = hex::encode(Sha256::digest(format!("program {link_id}")));
+        key.truncate(12);
+        Self { sender: format!("web:mcp/{key}"), name: "MCP client".to_owned(), key }
+    }
+
     /// The id of a message that this writer calls `client_id`: a repeat is the same message,
     /// and nobody else's. `None` when that is no id of 1 to 128 printable characters.
     pub fn message_id(&self, client_id: &str) -> Option<Opaque> {

@@ -17,7 +17,7 @@ use axum::{
 use kit::Failure;
 use proto::{
     Code, Opaque, Topic,
-    routd::{FeedQuery, Link, LinkKind, NewMessage},
+    routd::{FeedQuery, Link, LinkKind, MessageAck, NewMessage},
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,13 +35,13 @@ pub struct PageQuery {
 /// What is said: as JSON by programs and the page's script, as a form by a page without one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Saying {
-    content: String,
+pub(super) struct Saying {
+    pub(super) content: String,
     #[serde(default)]
-    topic: Option<String>,
+    pub(super) topic: Option<String>,
     /// The sender's own id of the message: a repeat is the same message.
     #[serde(default)]
-    id: Option<String>,
+    pub(super) id: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,7 +108,7 @@ pub async fn say(
             let topic = saying.topic.clone().unwrap_or_default();
             match app.say(&link, &visit.writer, &saying).await {
                 Ok(_) if by_form && wants_html(&headers) => back_to_page(&token, &topic),
-                Ok(id) => (StatusCode::ACCEPTED, Json(Accepted { id })).into_response(),
+                Ok(ack) => (StatusCode::ACCEPTED, Json(Accepted { id: ack.id })).into_response(),
                 Err(refusal) if by_form && wants_html(&headers) => {
                     let detail = refusal.problem().detail.clone();
                     let shown =
@@ -178,7 +178,13 @@ impl App {
         Html(page.html()).into_response()
     }
 
-    async fn say(&self, link: &Link, writer: &Writer, saying: &Saying) -> Result<Opaque, Failure> {
+    /// Delivers what somebody says: answers once routd has committed it.
+    pub(super) async fn say(
+        &self,
+        link: &Link,
+        writer: &Writer,
+        saying: &Saying,
+    ) -> Result<MessageAck, Failure> {
         let content = saying.content.trim();
         if content.is_empty() {
             return Err(Failure::bad_request("`content` is empty; there is nothing to send"));
@@ -212,7 +218,7 @@ impl App {
         };
         let ack = self.routd.deliver(&message).await.map_err(|error| failure(&error))?;
         self.count(LinkKind::Chat);
-        Ok(ack.id)
+        Ok(ack)
     }
 }
 

@@ -4,6 +4,7 @@
 mod chat;
 mod fake_routd;
 mod hook;
+mod mcp;
 mod page;
 mod rig;
 mod sse;
