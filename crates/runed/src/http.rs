@@ -5,12 +5,12 @@ use crate::run::{self, HomeName, RunId, RunSpec};
 use crate::store::{NewRun, Row};
 use axum::http::StatusCode;
 use kit::{Api, Caller, Failure};
-use proto::routd::{AuditPage, AuditQuery, AuditRow};
+use proto::routd::{AuditPage, AuditQuery};
 use proto::runed::{
     AUDIT, END_RUN, EndRun, GET_RUN, GetRun, LIST_RUNS, ListRuns, RUN_LOG, Run, RunLog, RunState,
     RunedStatus, Runs, START_RUN, STATUS, StartRun, TurnEndpoint,
 };
-use proto::{Nothing, Opaque, Timestamp};
+use proto::{Nothing, Opaque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ async fn start(app: Arc<App>, caller: Caller, asked: StartRun) -> Answer<Run> {
     let TurnEndpoint::UnixSocket { directory } = asked.endpoint;
     let spec = RunSpec {
         id: RunId::of_attempt(asked.turn_id.as_str(), asked.attempt),
+        folder: Some(asked.folder.clone()),
         home,
         image: asked.image.or_else(|| app.values.image.clone()),
         limits: run::bounded(asked.limits, app.values.run_timeout_seconds),
@@ -127,17 +128,7 @@ async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Answer<RunedStatus> {
 }
 
 async fn audit(app: Arc<App>, _: Caller, asked: AuditQuery) -> Answer<AuditPage> {
-    let (rows, next) = app.store.audit(asked.before, asked.limit).await.map_err(broken)?;
-    let rows = rows.into_iter().map(|row| AuditRow {
-        id: row.id,
-        at: Timestamp(row.at_ms),
-        actor: row.actor,
-        action: row.action,
-        target: row.target,
-        detail: row.detail,
-        hash: row.hash,
-    });
-    Ok(AuditPage { rows: rows.collect(), next })
+    app.store.audit(asked.before, asked.limit).await.map_err(broken)
 }
 
 /// The run once it `is_news`, or as it stands when the wait is over or runed stops.

@@ -27,10 +27,14 @@ pub mod breaker;
 mod dispatch_loop;
 mod drive;
 mod figures;
+mod homes;
 mod http;
+mod output;
+mod place;
 pub mod process;
 pub mod queue;
 pub mod run;
+mod run_dir;
 mod sandbox;
 mod settings;
 mod shim;
@@ -115,6 +119,9 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
     let store = Store::open(&database)
         .await
         .map_err(|error| StartError::sorted(error.exit_code(), &error))?;
+    context.keep(store.kept());
+    let keeper = store.keeper();
+    context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let backend = backend(&context, &values, programs).await?;
     describe(&context, &*backend);
     let app = Arc::new(App::new(&context, values, store, backend));
@@ -124,12 +131,6 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
             () = dispatch_loop::run(looped) => {}
             () = stop.cancelled() => {}
         }
-    });
-    let (closed, stop) = (app.clone(), context.stop.clone());
-    context.tasks.spawn("runed.close", async move {
-        stop.cancelled().await;
-        // What is queued is written first; nobody begins anything new after the stop.
-        closed.store.close().await;
     });
     let mut api = Api::new(&context);
     http::mount(&mut api, &app);

@@ -8,16 +8,14 @@
 //! process, and for the run as a whole by a look every half second; there are no control groups here.
 
 pub mod containment;
-mod homes;
-pub(crate) mod output;
 pub(crate) mod proc_fs;
-mod run_dir;
 mod shims;
 
-pub use homes::{HomeError, Homes};
-pub use run_dir::{AgentCommand, Begun, Order, RunDir, Started, Without};
+pub use crate::run_dir::{AgentCommand, Begun, Order, RunDir, Started, Without};
 
 use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal};
+use crate::homes::Owner;
+use crate::output;
 use crate::run::{Ended, How, RunId, RunSpec};
 use crate::shim::Answer;
 use async_trait::async_trait;
@@ -27,7 +25,7 @@ use proto::runed::Egress;
 use shims::Shims;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +64,8 @@ impl ProcessBackend {
     pub async fn new(config: ProcessConfig) -> io::Result<Self> {
         let mut place = Place::make(config)?;
         let shims = Shims::default();
-        let (containment, without) = containment::try_out(&place.config, &place.runs, &shims).await;
+        let runs = place.dirs.runs().to_owned();
+        let (containment, without) = containment::try_out(&place.config, &runs, &shims).await;
         place.config.without = without;
         Ok(Self { place: Arc::new(place), containment, shims })
     }
@@ -91,66 +90,28 @@ impl ProcessBackend {
     }
 }
 
-/// The directories of a data directory that have to do with runs.
+/// The directories, and what is done in them.
 #[derive(Debug)]
 struct Place {
     config: ProcessConfig,
-    homes: Homes,
-    runs: PathBuf,
+    dirs: crate::place::Place,
 }
 
 impl Place {
     fn make(config: ProcessConfig) -> io::Result<Self> {
-        // Mounts and rules want the paths as they are; a link on the way would name another place.
-        let data_dir = std::fs::canonicalize(&config.data_dir)?;
-        let runs = data_dir.join("run/r");
-        homes::make_private(&data_dir.join("run"))?;
-        homes::make_private(&runs)?;
-        let homes = Homes::open(&data_dir.join("homes"))?;
-        Ok(Self { config: ProcessConfig { data_dir, ..config }, homes, runs })
+        let dirs = crate::place::Place::make(&config.data_dir)?;
+        let data_dir = dirs.data_dir().to_owned();
+        Ok(Self { config: ProcessConfig { data_dir, ..config }, dirs })
     }
 
     fn dir(&self, id: &RunId) -> RunDir {
-        RunDir::at(self.runs.join(id.as_str()))
-    }
-
-    /// The turn's directory as it is, without links: below `run`, and with nothing in it but the socket.
-    fn turn_dir(&self, run: &RunSpec) -> Result<PathBuf, NotStarted> {
-        let shown = run.turn_dir.display();
-        let real = std::fs::canonicalize(&run.turn_dir)
-            .map_err(|error| NotStarted::failed(format!("no turn directory {shown}"), error))?;
-        if !self.may_be_turn_dir(&real) {
-            return Err(self.foreign(&run.turn_dir).into());
-        }
-        let entries = std::fs::read_dir(&real)
-            .map_err(|error| NotStarted::failed(format!("cannot read {shown}"), error))?;
-        if entries.flatten().any(|entry| entry.file_name() != proto::turn::SOCKET) {
-            let text = format!("{shown} holds more than the turn's socket; an agent would see it");
-            return Err(Refusal(text).into());
-        }
-        Ok(real)
-    }
-
-    fn may_be_turn_dir(&self, path: &Path) -> bool {
-        let run = self.config.data_dir.join("run");
-        path != run && path.starts_with(&run) && !path.starts_with(&self.runs)
-    }
-
-    fn foreign(&self, path: &Path) -> Refusal {
-        Refusal(format!(
-            "{} is no turn's directory: those are below {}",
-            path.display(),
-            self.config.data_dir.join("run").display()
-        ))
+        self.dirs.dir(id)
     }
 
     /// Makes the home and the run's directory, and writes the order.
     fn prepare(&self, run: &RunSpec) -> Result<RunDir, NotStarted> {
-        let turn_dir = self.turn_dir(run)?;
-        let home = self.homes.make(&run.home).map_err(|error| match error {
-            HomeError::NotOurs { .. } => NotStarted::Refused(Refusal(error.to_string())),
-            HomeError::Io { .. } => NotStarted::failed("cannot prepare the home", error),
-        })?;
+        let turn_dir = self.dirs.turn_dir(run)?;
+        let home = self.dirs.home(run, Owner::own())?;
         let order = Order {
             run: run.id.to_string(),
             agent: self.config.agent.clone(),
@@ -178,16 +139,13 @@ impl Place {
 
     /// The runs that are not in `keep`, and whether each is alive.
     fn others(&self, keep: &BTreeSet<RunId>) -> io::Result<Vec<(RunId, bool)>> {
-        let mut others = Vec::new();
-        for entry in std::fs::read_dir(&self.runs)? {
-            let name = entry?.file_name();
-            let id = name.to_str().and_then(|name| name.parse::<RunId>().ok());
-            if let Some(id) = id.filter(|id| !keep.contains(id)) {
+        let ids = self.dirs.ids()?.into_iter().filter(|id| !keep.contains(id));
+        Ok(ids
+            .map(|id| {
                 let alive = matches!(look(&self.dir(&id)), Ok(Found::Alive));
-                others.push((id, alive));
-            }
-        }
-        Ok(others)
+                (id, alive)
+            })
+            .collect())
     }
 
     /// Removes what is left of a run that began before `before`. One that never began, or is not understood, is of no
@@ -232,13 +190,7 @@ impl Backend for ProcessBackend {
                     .into(),
             ));
         }
-        // Not yet resolved: it need not be there yet. `start` looks again.
-        let plain = run.turn_dir.components().all(|part| {
-            matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_))
-        });
-        if !plain || !run.turn_dir.is_absolute() {
-            return Err(self.place.foreign(&run.turn_dir));
-        }
+        self.place.dirs.could_be_turn_dir(run)?;
         self.containment.admits(run.harness)
     }
 
@@ -316,7 +268,7 @@ impl Backend for ProcessBackend {
         keep: &BTreeSet<RunId>,
         forget_before: Timestamp,
     ) -> Result<Vec<RunId>, BackendError> {
-        let runs = self.place.runs.display();
+        let runs = self.place.dirs.runs().display();
         let failed = |error: io::Error| BackendError::new(format!("cannot sweep {runs}"), error);
         let keep = keep.clone();
         let others = self.blocking(move |place| place.others(&keep)).await.map_err(failed)?;

@@ -1,8 +1,8 @@
 //! A run: its id, what it is to be, how it ended. Decisions only: no clock, no file, no async.
 
-use proto::Timestamp;
 use proto::runed::{Egress, Limits, RunEnd};
 use proto::turn::Harness;
+use proto::{Folder, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -121,6 +121,9 @@ impl From<HomeName> for String {
 pub struct RunSpec {
     /// The run.
     pub id: RunId,
+    /// The folder, for labels; not in what older releases stored.
+    #[serde(default)]
+    pub folder: Option<Folder>,
     /// The folder's home.
     pub home: HomeName,
     /// The image, where the backend has images.

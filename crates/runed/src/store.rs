@@ -14,6 +14,7 @@ use crate::queue;
 use crate::run::{Ended, How, RunId, RunSpec};
 use db::rusqlite::{self, Connection, OptionalExtension, params};
 use db::{Database, Error, Migration, OpenError, Options, Tx, audit};
+use proto::routd::AuditPage;
 use proto::runed::{ListRuns, RunEnd};
 use proto::{Folder, Opaque, Timestamp};
 use rows::{read, select};
@@ -286,18 +287,25 @@ impl Store {
             .await
     }
 
+    /// Keeps what others write into the audit log.
+    pub fn keeper(&self) -> audit::Keeper {
+        audit::Keeper::of(&self.db)
+    }
+
     /// What was done, newest first, and the cursor of the next page.
-    pub async fn audit(
-        &self,
-        before: Option<i64>,
-        limit: Option<u32>,
-    ) -> Result<(Vec<audit::Row>, Option<i64>), Error> {
+    pub async fn audit(&self, before: Option<i64>, limit: Option<u32>) -> Result<AuditPage, Error> {
         self.db.read(move |conn| audit::page(conn, before, limit)).await
     }
 
-    /// Finishes what is queued and closes the file.
-    pub async fn close(&self) {
-        self.db.close().await;
+    /// What the daemon's life needs of it: what is wrong, when it is gone, how it is closed.
+    pub(crate) fn kept(&self) -> kit::Store {
+        let (look, lost, close) = (self.db.watcher(), self.db.watcher(), self.db.watcher());
+        kit::Store {
+            name: "runed.db",
+            trouble: Box::new(move || look.trouble()),
+            lost: Box::pin(async move { lost.closed().await }),
+            close: Box::pin(async move { close.close().await }),
+        }
     }
 }
 

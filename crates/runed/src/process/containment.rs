@@ -1,12 +1,12 @@
 //! What a sandbox holds on this machine, found by trying it, and what follows for the harnesses.
 
-use super::run_dir::{AgentCommand, Order, RunDir, Started, Without};
 use super::shims::{self, Shims};
-use super::{GRACE, ProcessConfig, output};
+use super::{AgentCommand, GRACE, Order, ProcessConfig, RunDir, Started, Without};
 use crate::backend::{BackendError, Description, Refusal};
 use crate::run::{How, RunId};
 use crate::sandbox::probe::Reached;
 use crate::shim::Answer;
+use crate::{homes, output};
 use proto::runed::Limits;
 use proto::turn::Harness;
 use std::fs::{self, Permissions};
@@ -217,7 +217,7 @@ fn prepare(config: &ProcessConfig, id: &RunId, dir: &RunDir, without: Without) -
     };
     dir.prepare(&order)?;
     for place in [&dir.file("hidden"), &home, &turn_dir] {
-        super::homes::make_private(place)?;
+        homes::make_private(place)?;
     }
     let canary = dir.file(CANARY);
     fs::write(&canary, "nobody should read this")?;

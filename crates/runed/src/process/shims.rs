@@ -1,7 +1,7 @@
 //! The shims of this machine: starting one, waiting for one to be gone, ending one.
 
 use super::proc_fs;
-use super::run_dir::{Begun, RunDir};
+use super::{Begun, RunDir};
 use crate::backend::NotStarted;
 use crate::run::RunId;
 use crate::shim::Answer;

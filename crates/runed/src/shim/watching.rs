@@ -2,7 +2,7 @@
 
 use super::ending::{self, Reaper};
 use super::{Answer, answer, now_ms};
-use crate::process::output::Output;
+use crate::output::Output;
 use crate::process::{Order, RunDir, Started, proc_fs};
 use crate::run::{Ended, How};
 use crate::sandbox::{WaitCode, Word};

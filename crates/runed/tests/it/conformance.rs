@@ -73,6 +73,7 @@ fn run(place: &impl Place, name: &str, script: &str) -> (RunSpec, PathBuf) {
     let spec = RunSpec {
         turn_dir: place.turn_dir(&id),
         id,
+        folder: None,
         home: name.parse().unwrap(),
         image: None,
         limits,

@@ -68,6 +68,7 @@ impl Runed {
         drop(self.serving);
         let late = self.context.tasks.ended(PATIENCE).await;
         assert_eq!(late, [""; 0], "every task ends when it is told to");
+        assert_eq!(self.context.stores.close().await, [""; 0], "its database is closed");
         self.authority
     }
 

@@ -91,7 +91,8 @@ impl Machine {
         let spec = RunSpec {
             turn_dir: self.turn_dir(&id),
             id,
-            home: name.parse().unwrap(),
+            folder: None,
+        home: name.parse().unwrap(),
             image: None,
             limits: Limits::default(),
             egress: Egress::None,
