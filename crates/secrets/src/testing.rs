@@ -10,10 +10,7 @@ use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Notify, time::Instant};
@@ -28,7 +25,30 @@ struct Script {
     notify: Notify,
     /// Wakes reads that hang.
     repaired: Notify,
-    reads: AtomicU64,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// One read, by tokio's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// When it began.
+    pub began: Instant,
+    /// When it answered or was given up; `None` while it is under way.
+    pub ended: Option<Instant>,
+}
+
+/// Ends a call also where its future is dropped.
+struct UnderWay<'a> {
+    calls: &'a Mutex<Vec<Call>>,
+    index: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = lock(self.calls).get_mut(self.index) {
+            call.ended = Some(Instant::now());
+        }
+    }
 }
 
 #[derive(Default)]
@@ -36,6 +56,7 @@ struct State {
     values: BTreeMap<Name, Value>,
     version: u64,
     mode: Mode,
+    delay: Duration,
     is_static: bool,
 }
 
@@ -74,7 +95,7 @@ impl ScriptedSource {
             state: Mutex::default(),
             notify: Notify::new(),
             repaired: Notify::new(),
-            reads: AtomicU64::new(0),
+            calls: Mutex::default(),
         }))
     }
 
@@ -144,6 +165,11 @@ impl ScriptedSource {
         self.mode(Mode::Refused);
     }
 
+    /// From now on a read takes that long before it says anything.
+    pub fn answer_after(&self, delay: Duration) {
+        lock(&self.0.state).delay = delay;
+    }
+
     /// From now on no read ends, until [`ScriptedSource::repair`].
     pub fn hang(&self) {
         self.mode(Mode::Hangs);
@@ -159,8 +185,9 @@ impl ScriptedSource {
         self.mode(Mode::Panics);
     }
 
-    /// Reads work again, those that hang among them. Silent otherwise.
+    /// Reads work again, those that hang among them, and without delay. Silent otherwise.
     pub fn repair(&self) {
+        self.answer_after(Duration::ZERO);
         self.mode(Mode::Works);
         self.0.repaired.notify_waiters();
     }
@@ -178,7 +205,13 @@ impl ScriptedSource {
     /// How many reads have begun.
     #[must_use]
     pub fn reads(&self) -> u64 {
-        self.0.reads.load(Ordering::SeqCst)
+        lock(&self.0.calls).len() as u64
+    }
+
+    /// Every read so far, in the order in which they began.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.0.calls).clone()
     }
 
     fn edit(&self, name: &str, edit: impl FnOnce(&mut Value)) {
@@ -208,6 +241,14 @@ impl ScriptedSource {
     }
 }
 
+impl Script {
+    fn begin(&self) -> UnderWay<'_> {
+        let mut calls = lock(&self.calls);
+        calls.push(Call { began: Instant::now(), ended: None });
+        UnderWay { calls: &self.calls, index: calls.len() - 1 }
+    }
+}
+
 impl fmt::Debug for ScriptedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ScriptedSource({})", self.0.kind)
@@ -229,7 +270,11 @@ impl SecretSource for ScriptedSource {
     }
 
     async fn read(&self, names: &[Name]) -> Result<Vec<Answer>, SourceError> {
-        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let _under_way = self.0.begin();
+        let delay = lock(&self.0.state).delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         loop {
             let repaired = self.0.repaired.notified();
             let mode = lock(&self.0.state).mode;

@@ -8,6 +8,7 @@
 )]
 
 mod chain;
+mod outage;
 mod overlap;
 mod refused;
 mod rotation;
