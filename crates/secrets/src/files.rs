@@ -171,7 +171,12 @@ impl Opened {
     ///
     /// # Errors
     /// When there are more, or they cannot be read.
-    pub fn bytes(mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    pub fn bytes(self, limit: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+        self.at_most(limit)?.ok_or_else(|| too_long(limit))
+    }
+
+    /// All its bytes; `None` where there are more than `limit`.
+    fn at_most(mut self, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
         // Room for one byte more than allowed, at once: a buffer that grew would leave parts of
         // the secret in the allocations it outgrew.
         let size = usize::try_from(self.stat.st_size).unwrap_or(usize::MAX);
@@ -180,8 +185,7 @@ impl Opened {
         loop {
             let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) else {
                 if filled > limit {
-                    let text = format!("it is longer than {limit} bytes");
-                    return Err(Malformed(text.into()).into());
+                    return Ok(None);
                 }
                 // It has grown since it was opened: begin a larger buffer, the old one is wiped.
                 let mut larger = Zeroizing::new(vec![0; limit + 1]);
@@ -199,7 +203,7 @@ impl Opened {
             }
         }
         bytes.truncate(filled);
-        Ok(bytes)
+        Ok(Some(bytes))
     }
 
     /// Its content as a secret, dated and numbered by the file.
@@ -208,11 +212,25 @@ impl Opened {
     /// When it is not a secret, or cannot be read.
     pub fn versions(self) -> Result<Versions, FileError> {
         let id = self.id();
-        let mut bytes = self.bytes(SECRET_BYTES_MAX + NEWLINE_MAX)?;
+        let read = self.at_most(SECRET_BYTES_MAX + NEWLINE_MAX)?;
+        // Of the two bytes more, an operator needs to know nothing.
+        let mut bytes = read.ok_or_else(|| too_long(SECRET_BYTES_MAX))?;
         drop_newline(&mut bytes);
         let current = Secret::new(bytes)?;
         Ok(Versions { current, previous: None, id: id.version(), changed_at: id.modified_at() })
     }
+}
+
+fn too_long(limit: usize) -> FileError {
+    let digits = limit.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    Malformed(format!("it is longer than {grouped} bytes").into()).into()
 }
 
 /// Drops one trailing newline (`\n` or `\r\n`), which editors and `echo` add.
@@ -275,7 +293,7 @@ mod tests {
             ("newline", "it is empty"),
             ("nul", "it has a NUL byte"),
             ("long", "it is longer than 65,536 bytes"),
-            ("longer", "it is longer than 65538 bytes"),
+            ("longer", "it is longer than 65,536 bytes"),
             ("link", "it is a symbolic link"),
         ] {
             assert_eq!(read(&at(name), Links::Refuse).unwrap_err(), reason, "{name}");
