@@ -7,8 +7,10 @@
     reason = "tests"
 )]
 
+mod bad_input;
 mod directory;
 mod dotenv;
 mod kubelet;
 mod path_values;
+mod poll;
 mod torn;
