@@ -100,6 +100,7 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     }
     let store =
         Store::open(&path).await.map_err(|error| StartError::sorted(error.exit_code(), &error))?;
+    context.keep(store.kept());
     let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     context.gate.use_keys(Arc::new(ring.clone()));
     let app = App::new(context, store, ring, service_keys).await;

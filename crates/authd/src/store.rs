@@ -81,9 +81,15 @@ impl Store {
         Ok(Self { db: Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await? })
     }
 
-    /// Why the last write failed, if it did.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.db.health().trouble
+    /// What the daemon's life needs of it: what is wrong, when it is gone, how it is closed.
+    pub(crate) fn kept(&self) -> kit::Store {
+        let (look, lost, close) = (self.db.watcher(), self.db.watcher(), self.db.watcher());
+        kit::Store {
+            name: "authd.db",
+            trouble: Box::new(move || look.trouble()),
+            lost: Box::pin(async move { lost.closed().await }),
+            close: Box::pin(async move { close.close().await }),
+        }
     }
 
     /// Notes what was done, where nothing else is to be kept of it.

@@ -34,7 +34,6 @@ pub(crate) async fn run(app: Arc<App>, health: Health) {
             report(&health, "sessions", result.map_err(KeyringError::from));
             tidied = now;
         }
-        health.degraded("authd.db", app.store.trouble());
         sleep(SPACING).await;
         tokio::select! {
             () = app.ring.due(&mut secrets_key) => {}

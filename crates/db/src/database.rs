@@ -1,10 +1,10 @@
 //! The handle that daemons hold.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::backup::{self, BackupError};
 use crate::connect;
@@ -13,6 +13,7 @@ use crate::lock::OwnerLock;
 use crate::migrate::{self, Migration};
 use crate::readers::Readers;
 use crate::stats::Stats;
+use crate::watcher::Watcher;
 use crate::writer::{Command, Job, Shown, Tx, Writer};
 
 /// Jobs that may wait for the writer; who comes later waits for room.
@@ -78,12 +79,14 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     path: PathBuf,
     schema_version: u32,
     queue: mpsc::Sender<Command>,
     shown: Arc<Shown>,
     readers: Readers,
+    /// Its sender is the writer's, and goes when the file is closed and given up.
+    given_up: watch::Receiver<()>,
 }
 
 impl std::fmt::Debug for Database {
@@ -123,12 +126,16 @@ impl Database {
 
         let (queue, jobs) = mpsc::channel(QUEUE);
         let shown = Arc::new(Shown::default());
+        let (holds, given_up) = watch::channel(());
         let writer = Writer::new(path.clone(), jobs, Arc::clone(&shown), conn, lock);
         std::thread::Builder::new()
             .name("db-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || {
+                writer.run();
+                drop(holds);
+            })
             .map_err(|source| OpenError::from_io(path, source))?;
-        let inner = Inner { path: path.clone(), schema_version, queue, shown, readers };
+        let inner = Inner { path: path.clone(), schema_version, queue, shown, readers, given_up };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -223,12 +230,23 @@ impl Database {
             // An error means that the writer is gone already, which is what was asked for.
             closed.await.ok();
         }
+        // Also where it had to stop by itself: it may still be closing the file.
+        self.watcher().closed().await;
+    }
+
+    /// Looks at this database, and may close it, without keeping it open.
+    pub fn watcher(&self) -> Watcher {
+        Watcher::new(Arc::downgrade(&self.inner), self.inner.shown.clone(), &self.inner.given_up)
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
     }
 
     /// Whether it works, without touching the disk.
     pub fn health(&self) -> Health {
         let Inner { path, schema_version, queue, shown, .. } = &*self.inner;
-        let trouble = shown.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let trouble = shown.trouble();
         Health {
             path: path.clone(),
             schema_version: *schema_version,

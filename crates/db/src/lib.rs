@@ -26,6 +26,7 @@ mod lock;
 mod migrate;
 mod readers;
 mod stats;
+mod watcher;
 mod writer;
 
 pub use backup::BackupError;
@@ -35,4 +36,5 @@ pub use error::{Constraint, Error, OpenError};
 pub use migrate::Migration;
 pub use rusqlite;
 pub use stats::Stats;
+pub use watcher::Watcher;
 pub use writer::Tx;

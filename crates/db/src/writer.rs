@@ -123,6 +123,11 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
+    /// Why the last transaction failed; none when it did not.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn trouble_is(&self, what: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }

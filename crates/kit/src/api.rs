@@ -15,7 +15,10 @@ use axum::{
 use proto::{Code, Endpoint, Method, Needs, Route};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
+
+/// How long a request's body may take until it is whole.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The endpoints of a daemon, while they are being mounted.
 #[derive(Debug)]
@@ -187,17 +190,26 @@ async fn decode<Req: DeserializeOwned>(
     let params: Vec<(&str, &str)> = params.iter().collect();
     if route.method.has_body() {
         let request = Request::from_parts(parts.clone(), body);
-        let bytes = Bytes::from_request(request, &()).await.map_err(|rejection| match rejection
-            .status()
-        {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                Failure::new(Code::TooLarge, "the body is larger than this endpoint takes")
-            }
-            _ => Failure::bad_request("the body could not be read to its end"),
-        })?;
-        return from_body(&bytes, &params);
+        return from_body(&whole(request).await?, &params);
     }
     from_query(parts.uri.query().unwrap_or_default(), &params)
+}
+
+/// The body, as long as it is not too large and does not take too long.
+async fn whole(request: Request) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await;
+    let read = read.map_err(|_| {
+        let detail = format!("the body did not arrive within {} seconds", BODY_TIME.as_secs());
+        Failure::new(Code::BadRequest, detail)
+            .code("body_too_slow")
+            .answered_with(StatusCode::REQUEST_TIMEOUT)
+    })?;
+    read.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Failure::new(Code::TooLarge, "the body is larger than this endpoint takes")
+        }
+        _ => Failure::bad_request("the body could not be read to its end"),
+    })
 }
 
 fn from_body<Req: DeserializeOwned>(bytes: &[u8], params: &[(&str, &str)]) -> Result<Req, Failure> {
@@ -252,9 +264,24 @@ pub(crate) async fn no_such_path() -> Response {
 
 /// Answers a method that a path does not serve.
 pub(crate) async fn no_such_method() -> Response {
-    let mut failure = Failure::bad_request("this path does not serve that method")
+    Failure::bad_request("this path does not serve that method")
         .code("method_not_allowed")
-        .into_response();
-    *failure.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    failure
+        .answered_with(StatusCode::METHOD_NOT_ALLOWED)
+        .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up() {
+        let silent = futures::stream::once(async { Ok::<_, std::io::Error>(Bytes::from("{")) });
+        let silent = futures::StreamExt::chain(silent, futures::stream::pending());
+        let request = Request::new(Body::from_stream(silent));
+        let answer = whole(request).await.unwrap_err().into_response();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        let answer = whole(Request::new(Body::from("{}"))).await.unwrap();
+        assert_eq!(&answer[..], b"{}", "one that ends is read");
+    }
 }

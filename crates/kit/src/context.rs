@@ -1,6 +1,6 @@
 //! What a daemon is given instead of globals.
 
-use crate::{Clock, Gate, Health, Metrics, Peers, Settings, StartError, Tasks};
+use crate::{Clock, Gate, Health, Metrics, Peers, Settings, StartError, Store, Stores, Tasks};
 use proto::Daemon;
 use secrets::Secrets;
 use std::{
@@ -27,6 +27,8 @@ pub struct Context {
     pub secrets: Secrets,
     /// Background work.
     pub tasks: Tasks,
+    /// What it keeps on disk.
+    pub stores: Stores,
     /// Cancelled when the daemon is to end.
     pub stop: CancellationToken,
     /// Whether it can do its work.
@@ -54,6 +56,12 @@ impl Context {
     /// The directory of sockets and of what a running instance writes about itself.
     pub fn run_dir(&self) -> PathBuf {
         self.data_dir.join("run")
+    }
+
+    /// Has `store` watched while the daemon runs, and closed after everything else. When it is lost,
+    /// the daemon ends with an error.
+    pub fn keep(&self, store: Store) {
+        self.stores.keep(&self.tasks, store);
     }
 
     /// The path of this daemon's database.

@@ -76,6 +76,14 @@ impl Failure {
         failure
     }
 
+    /// A more exact status than the kind's own.
+    #[must_use]
+    pub(crate) fn answered_with(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self.problem.status = status.as_u16();
+        self
+    }
+
     /// A more exact stable code than the kind's own.
     #[must_use]
     pub fn code(mut self, code: &str) -> Self {

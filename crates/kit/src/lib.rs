@@ -12,6 +12,7 @@
 
 mod api;
 mod clock;
+mod connections;
 mod context;
 mod failure;
 mod gate;
@@ -26,6 +27,7 @@ mod service_key;
 mod settings;
 mod shared;
 mod start;
+mod stores;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -49,5 +51,6 @@ pub use service_key::{AUTHD_SERVICE_KEY, ServiceKey, bearer_shaped, service_key_
 pub use settings::{AnySetting, Place, Setting, SettingError, Settings, parse};
 pub use shared::{ASSISTANT_NAME, RUN_TIMEOUT, SECRETS_OVERLAP};
 pub use start::{Cause, StartError};
+pub use stores::{Store, Stores};
 pub use tasks::Tasks;
 pub use unix::{PeerCred, PeerInfo, SOCKET_PATH_MAX, UnixSocket, bind_unix, serve_unix};

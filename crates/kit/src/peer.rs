@@ -303,7 +303,7 @@ pub(crate) fn client_builder() -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(crate::connections::CLIENT_IDLE)
 }
 
 fn bearer(credential: &[u8]) -> Option<HeaderValue> {

@@ -2,7 +2,10 @@
 
 use crate::{
     AnySetting, Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings,
-    StartError, Tasks, peer, serve, service_key_bundle, tokens::Tokens,
+    StartError, Stores, Tasks,
+    connections::{self, Limits},
+    peer, serve, service_key_bundle,
+    tokens::Tokens,
 };
 use async_trait::async_trait;
 use auth::Jwks;
@@ -23,6 +26,9 @@ use tracing::Instrument;
 
 /// How long a daemon that stops waits for work in flight.
 pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a peer may leave what was sent to it unacknowledged.
+const UNREAD_MAX: Duration = Duration::from_secs(60);
 
 /// A daemon, as a value: what the one binary composes.
 #[derive(Clone, Copy)]
@@ -81,6 +87,7 @@ impl Process {
             clock: self.clock.clone(),
             secrets,
             tasks: Tasks::new(stop.clone()),
+            stores: Stores::default(),
             stop,
             health: Health::default(),
             gate: Gate::new(daemon, &self.instance, self.clock.clone(), &metrics),
@@ -108,7 +115,7 @@ pub fn http_client() -> Result<reqwest::Client, StartError> {
 /// of secrets is waited for.
 ///
 /// # Errors
-/// It could not start; nothing of it is left running.
+/// It could not start, or lost what it keeps on disk; nothing of it is left running.
 pub async fn run(
     program: &Program,
     process: &Process,
@@ -131,6 +138,13 @@ pub async fn run(
         let _entered = span.enter();
         tracing::warn!(?busy, "stopped with work unfinished; what is stored is whole");
     }
+    // Last: work in flight writes until it has ended. Also when it did not start, so that whoever
+    // tries again finds the files free.
+    let open = context.stores.close().instrument(span.clone()).await;
+    if !open.is_empty() {
+        let _entered = span.enter();
+        tracing::warn!(?open, "stopped before these were closed; what is stored is whole");
+    }
     outcome
 }
 
@@ -152,6 +166,7 @@ async fn live(
     };
     tokio::select! {
         started = starting => started?,
+        lost = context.stores.lost() => return Err(lost),
         () = stop.cancelled() => return Ok(()),
     }
     let health = context.health.clone();
@@ -160,10 +175,13 @@ async fn live(
             tracing::info!("ready");
             ready();
         }
+        lost = context.stores.lost() => return Err(lost),
         () = stop.cancelled() => return Ok(()),
     }
-    stop.cancelled().await;
-    Ok(())
+    tokio::select! {
+        lost = context.stores.lost() => Err(lost),
+        () = stop.cancelled() => Ok(()),
+    }
 }
 
 fn spawn_server(
@@ -178,14 +196,19 @@ fn spawn_server(
     let stop = context.stop.clone();
     context.tasks.spawn("http", async move {
         // Handlers that limit or record who asks find the peer as `ConnectInfo<SocketAddr>`.
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the HTTP server ended");
-        }
+        connections::serve(listener, router, stop, Limits::TCP, tuned).await;
     });
     Ok(())
+}
+
+/// Sets what the socket can do by itself; none of it is worth refusing a connection for. Who is at
+/// the other end.
+pub(crate) fn tuned(stream: &tokio::net::TcpStream, peer: SocketAddr) -> SocketAddr {
+    stream.set_nodelay(true).ok();
+    let unread = u32::try_from(UNREAD_MAX.as_millis()).unwrap_or(u32::MAX);
+    rustix::net::sockopt::set_tcp_user_timeout(stream, unread).ok();
+    rustix::net::sockopt::set_socket_keepalive(stream, true).ok();
+    peer
 }
 
 /// Gets the daemon's service key, and the keys with which it verifies others.

@@ -92,6 +92,7 @@ async fn ready(context: Context) -> Response {
     let ready = context.health.is_ready();
     let (mut waiting_for, mut degraded) = (Vec::new(), context.health.troubles());
     degraded.extend(context.secrets.degraded());
+    degraded.extend(context.stores.troubles());
     if !ready {
         waiting_for = context.health.waiting_for();
         waiting_for.extend(context.secrets.waiting());

@@ -1,4 +1,4 @@
-//! Why a daemon does not start, and with which exit code (sysexits.h).
+//! Why a daemon does not start, or ends by itself, and with which exit code (sysexits.h).
 
 use crate::SettingError;
 use secrets::WatchError;
@@ -7,7 +7,7 @@ use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 /// The cause of a failure, where only its text matters.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// A daemon that does not start. Each message says what to do next.
+/// A daemon that does not start, or cannot go on. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting does not parse.
@@ -74,6 +74,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// What the daemon cannot work without was lost while it ran. Starting again may help.
+    #[error("{why}; the daemon ends, so that it is started again: check the disk if it repeats")]
+    StoreLost {
+        /// Which store, and what is wrong with it.
+        why: String,
+    },
     /// What a library says so well that nothing is to be added, with the exit code it goes with.
     #[error("{line}")]
     Sorted {
@@ -100,7 +106,7 @@ impl StartError {
             Self::Data { .. } => 65,
             Self::CannotCreate { .. } => 73,
             Self::Permission { .. } => 77,
-            Self::Busy { .. } | Self::Listen { .. } => 75,
+            Self::Busy { .. } | Self::Listen { .. } | Self::StoreLost { .. } => 75,
             Self::Sorted { code, .. } => *code,
             Self::Other(..) => 70,
         }

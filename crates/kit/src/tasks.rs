@@ -29,6 +29,11 @@ impl Tasks {
         Self { tracker: TaskTracker::new(), stop, busy: Arc::default() }
     }
 
+    /// Cancelled when the work is to end.
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Starts `work`. It is to end by itself, or soon after the stop it watches.
     ///
     /// A panic in it is logged under its name and ends it alone.

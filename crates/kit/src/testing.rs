@@ -11,8 +11,11 @@
 )]
 
 use crate::{
-    Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings, Tasks,
-    peer::client_builder, serve,
+    Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings, Stores, Tasks,
+    connections::{self, Limits},
+    peer::client_builder,
+    run::tuned,
+    serve,
 };
 use async_trait::async_trait;
 use auth::{Claims, Jwks, Kind, Scopes, Signer};
@@ -135,6 +138,7 @@ impl Rig {
             clock: self.clock,
             secrets: handle.for_daemon(self.daemon.name()),
             tasks: Tasks::new(stop.clone()),
+            stores: Stores::default(),
             stop,
             health: Health::default(),
             metrics,
@@ -226,10 +230,10 @@ pub async fn serve_router(router: Router) -> Serving {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
     let until = stop.clone();
-    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
     tokio::spawn(async move {
+        let never = CancellationToken::new();
         tokio::select! {
-            served = axum::serve(listener, service) => served.unwrap(),
+            () = connections::serve(listener, router, never, Limits::TCP, tuned) => {}
             () = until.cancelled() => {}
         }
     });

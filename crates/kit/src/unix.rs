@@ -1,18 +1,17 @@
 //! Serving on a private Unix socket.
 
-use crate::StartError;
-use axum::{
-    Router,
-    extract::connect_info::{ConnectInfo, Connected},
-    serve::IncomingStream,
+use crate::{
+    StartError,
+    connections::{self, Limits},
 };
+use axum::{Router, extract::ConnectInfo};
 use std::{
     fs::Metadata,
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that the path of a Unix socket can have (`sun_path`, without its terminating zero).
@@ -29,9 +28,9 @@ pub struct PeerCred {
     pub pid: Option<i32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for PeerCred {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        match stream.io().peer_cred() {
+impl PeerCred {
+    fn of(stream: &UnixStream) -> Self {
+        match stream.peer_cred() {
             Ok(cred) => Self { uid: Some(cred.uid()), pid: cred.pid() },
             Err(_) => Self { uid: None, pid: None },
         }
@@ -109,14 +108,9 @@ impl UnixSocket {
     /// Serves `router` until `stop`; then finishes what is in flight and removes the file.
     pub async fn serve(mut self, router: Router, stop: CancellationToken) {
         let Some(listener) = self.listener.take() else { return };
-        let service = router
-            .fallback(crate::api::no_such_path)
-            .into_make_service_with_connect_info::<PeerCred>();
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(socket = %self.path.path.display(), %error, "a socket is served no more");
-        }
+        let router = router.fallback(crate::api::no_such_path);
+        let peer = |stream: &UnixStream, _| PeerCred::of(stream);
+        connections::serve(listener, router, stop, Limits::SOCKET, peer).await;
     }
 }
 

@@ -73,6 +73,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let channel = secrets::ChannelCheck(context.secrets.watch(&secrets::CHANNEL).await?);
     let key = keyring::watch(&context).await?;
     let db = store::open(&context.database()).await?;
+    context.keep(store::kept(&db));
     let overlap = context.settings.get(&kit::SECRETS_OVERLAP)?;
     let (keyring, link_key) = keyring::open(&db, key, context.clock.clone(), overlap).await?;
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());

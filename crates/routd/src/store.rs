@@ -45,6 +45,17 @@ pub(crate) async fn open(path: &Path) -> Result<Database, StartError> {
     opened.map_err(|error| StartError::sorted(error.exit_code(), &error))
 }
 
+/// What the daemon's life needs of it: what is wrong, when it is gone, how it is closed.
+pub(crate) fn kept(db: &Database) -> kit::Store {
+    let (look, lost, close) = (db.watcher(), db.watcher(), db.watcher());
+    kit::Store {
+        name: "routd.db",
+        trouble: Box::new(move || look.trouble()),
+        lost: Box::pin(async move { lost.closed().await }),
+        close: Box::pin(async move { close.close().await }),
+    }
+}
+
 /// Adds one to a counter and answers what it is then.
 pub(crate) fn count_up(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
     conn.prepare_cached(

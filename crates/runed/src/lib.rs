@@ -122,6 +122,7 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
     context.keep(store.kept());
     let keeper = store.keeper();
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
+    context.keep(store.kept());
     let backend = backend(&context, &values, programs).await?;
     describe(&context, &*backend);
     let app = Arc::new(App::new(&context, values, store, backend));

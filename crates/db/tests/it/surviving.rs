@@ -201,3 +201,53 @@ async fn a_user_without_rights_is_told_so() {
     assert_eq!(notes(&open(&home).await).await, ["one"]);
     assert_eq!(fs::read_dir(directory.path().join("closed")).unwrap().count(), 0);
 }
+
+/// Leaves the writer inside a transaction that can be neither committed nor undone, as a failing disk or a want of memory
+/// might: no statement is short enough any more.
+async fn strand(db: &Database) -> Error {
+    use rusqlite::limits::Limit::SQLITE_LIMIT_SQL_LENGTH;
+    let stranded = db.write("strand", |tx| {
+        tx.prepare_cached("INSERT INTO notes (text) VALUES ('never')")?.insert([])?;
+        tx.set_limit(SQLITE_LIMIT_SQL_LENGTH, 1).map(drop)
+    });
+    stranded.await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_writer_that_cannot_undo_stops_and_says_so_and_the_file_can_be_opened_again() {
+    let directory = tempdir().unwrap();
+    let db = open(directory.path()).await;
+    note(&db, "kept").await.unwrap();
+    let watcher = db.watcher();
+    let error = strand(&db).await;
+    assert!(matches!(error, Error::NotCommitted(_)), "{error:?}");
+    // Whoever waits for it is told, while others still hold the database.
+    tokio::time::timeout(std::time::Duration::from_secs(20), watcher.closed()).await.unwrap();
+    assert!(!db.health().open && watcher.trouble().is_some());
+    assert!(matches!(note(&db, "later").await, Err(Error::Closed)));
+    db.close().await;
+
+    let again = open(directory.path()).await;
+    assert_eq!(notes(&again).await, ["kept"], "nothing of what was not committed is there");
+    note(&again, "and it goes on").await.unwrap();
+}
+
+#[tokio::test]
+async fn closing_empties_the_log_and_a_look_does_not_keep_it_open() {
+    let directory = tempdir().unwrap();
+    let db = open(directory.path()).await;
+    note(&db, "one").await.unwrap();
+    let log = directory.path().join("notes.db-wal");
+    assert!(log.exists(), "there is a log while it is open");
+    let watcher = db.watcher();
+    watcher.close().await;
+    assert!(!log.exists() && !directory.path().join("notes.db-shm").exists());
+    assert!(matches!(note(&db, "two").await, Err(Error::Closed)));
+    watcher.close().await;
+
+    let next = open(directory.path()).await;
+    let watcher = next.watcher();
+    drop(next);
+    watcher.closed().await;
+    open(directory.path()).await;
+}

@@ -135,3 +135,68 @@ async fn a_panic_at_the_start_is_a_refusal_to_start_and_nothing_is_left_running(
     let health = kit::http_client().unwrap().get(format!("{}/health", running.url)).send().await;
     assert!(health.is_err(), "a daemon that did not start still listens");
 }
+
+/// What the test does to a store, and what it was told.
+mod shelf {
+    use kit::{Context, Store};
+    use std::sync::{LazyLock, Mutex};
+    use tokio::sync::Notify;
+
+    pub static BROKEN: LazyLock<Notify> = LazyLock::new(Notify::new);
+    pub static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+    pub fn say(what: &'static str) {
+        SAID.lock().unwrap().push(what);
+    }
+
+    pub fn keep(context: &Context) {
+        context.keep(Store {
+            name: "shelf.db",
+            trouble: Box::new(|| Some("the disk fell over".into())),
+            lost: Box::pin(async { BROKEN.notified().await }),
+            close: Box::pin(async { say("closed") }),
+        });
+        let stop = context.stop.clone();
+        context.tasks.spawn("authd.writes", async move {
+            stop.cancelled().await;
+            // What stops late still writes.
+            tokio::task::yield_now().await;
+            say("written");
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_loses_its_database_ends_with_an_error_and_one_that_stops_closes_it_last() {
+    static KEEPS: Program = Program {
+        start: |context| {
+            Box::pin(async move {
+                shelf::keep(&context);
+                start(context).await
+            })
+        },
+        ..PROGRAM
+    };
+    let source = ScriptedSource::default();
+    source.set_silently([("SECRETS_KEY", "0123456789abcdef0123456789abcdef")]);
+    let http = kit::http_client().unwrap();
+
+    let running = running_of(&KEEPS, &source);
+    tokio::time::timeout(LIMIT, running.ready).await.unwrap().unwrap();
+    let (status, said) = ready(&running.url).await;
+    assert_eq!(status, 200);
+    assert!(said.degraded.iter().any(|line| line == "shelf.db: the disk fell over"), "{said:?}");
+    shelf::BROKEN.notify_one();
+    let error = tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.exit_code(), 75);
+    assert!(error.to_string().contains("shelf.db: the disk fell over"), "{error}");
+    let health = http.get(format!("{}/health", running.url)).send().await;
+    assert!(health.is_err(), "a daemon without its database answers /health");
+
+    shelf::SAID.lock().unwrap().clear();
+    let running = running_of(&KEEPS, &source);
+    tokio::time::timeout(LIMIT, running.ready).await.unwrap().unwrap();
+    running.stop.cancel();
+    tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap();
+    assert_eq!(*shelf::SAID.lock().unwrap(), ["written", "closed"], "closed before the last write");
+}
