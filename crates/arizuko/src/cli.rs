@@ -4,7 +4,7 @@ use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kit::parse;
-use proto::{Daemon, Folder, Jid, Opaque, Topic, routd::LinkKind, turn::Harness};
+use proto::{Daemon, Folder, Jid, Opaque, Topic, routd::{LinkKind, Signature}, turn::Harness};
 use std::{path::PathBuf, time::Duration};
 
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
@@ -87,12 +87,8 @@ pub enum Command {
     Token(Token),
     /// Print a one-time link that logs this operator in
     Login,
-    /// What was done, newest first
-    Audit {
-        /// How many rows
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-    },
+    /// What was done and what was refused, newest first
+    Audit(Audit),
     /// Injure a suite of its own, and see whether it keeps every message
     Chaos(Chaos),
     /// Every setting: its value, where that comes from, and what it is for
@@ -242,6 +238,20 @@ pub enum Token {
         /// For a hook: the name of the program that posts
         #[arg(long)]
         source: Option<String>,
+        /// For a hook: how its deliveries are signed, github or standard (Standard Webhooks); others are refused
+        #[arg(long, value_name = "SCHEME")]
+        signature: Option<Signature>,
+        /// Read the signing secret from standard input, where the sender chose it; else a random one is made
+        #[arg(long, requires = "signature")]
+        secret_stdin: bool,
+    },
+    /// Give a signed hook a new signing secret; the one before it stays good for SECRETS_OVERLAP
+    Rotate {
+        /// Its id
+        id: Opaque,
+        /// Read the signing secret from standard input; else a random one is made
+        #[arg(long)]
+        secret_stdin: bool,
     },
     /// The links, without their tokens
     List,
@@ -250,6 +260,40 @@ pub enum Token {
         /// Its id
         id: Opaque,
     },
+}
+
+/// Which part of the audit logs.
+#[derive(Args, Clone, Debug)]
+pub struct Audit {
+    /// How many rows
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// Only what happened since: a time (RFC 3339), or how long ago
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Since>,
+    /// Only this owner's log: authd, routd or runed
+    #[arg(long, value_name = "DAEMON", value_parser = daemon)]
+    pub daemon: Option<Daemon>,
+    /// Read each log whole, and check that no row was edited, taken out or put in
+    #[arg(long, conflicts_with_all = ["since", "limit"])]
+    pub verify: bool,
+}
+
+/// A time, as an operator says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// This time.
+    Time(Timestamp),
+    /// This long ago.
+    Ago(Duration),
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Some(ago) = parse::duration(text) {
+        return Ok(Since::Ago(ago));
+    }
+    let time = serde_json::from_value(text.into());
+    time.map(Since::Time).map_err(|_| "write it as 30m, 24h or 2026-01-31T12:00:00Z".into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,10 +1,12 @@
 //! The operator's commands. Each calls an owner's endpoint with the operator's own rights.
 
 mod ask;
+mod audit;
 mod log;
 mod secrets;
 mod settings;
 mod status;
+mod stdin;
 mod tables;
 
 use crate::{
@@ -48,7 +50,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Route(command) => tables::route(&instance, command, output).await,
         Command::Token(command) => tables::token(&instance, command, output).await,
         Command::Login => login(&instance, output).await,
-        Command::Audit { limit } => log::audit(&instance, limit, output).await,
+        Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,
         Command::Settings { markdown } => settings::run(&instance, markdown, output),
         Command::Completions { shell } => {

@@ -67,6 +67,8 @@ pub const ROUTES: &[Route] = &[
     LIST_LINKS.route,
     REVOKE_LINK.route,
     RESOLVE_LINK.route,
+    ROTATE_LINK.route,
+    VERIFY_DELIVERY.route,
     AUDIT.route,
     STATUS.route,
     DATABASE_KEY.route,

@@ -7,6 +7,7 @@ mod groups;
 mod links;
 mod messages;
 mod routes;
+mod signatures;
 pub(crate) mod turn;
 
 use crate::app::App;
@@ -42,6 +43,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::LIST_LINKS, app.clone(), links::list)
         .mount(api::REVOKE_LINK, app.clone(), links::revoke)
         .mount(api::RESOLVE_LINK, app.clone(), links::resolve)
+        .mount(api::ROTATE_LINK, app.clone(), signatures::rotate)
+        .mount(api::VERIFY_DELIVERY, app.clone(), signatures::verify)
         .mount(api::AUDIT, app.clone(), audit::list)
         .mount(api::STATUS, app.clone(), audit::status)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)

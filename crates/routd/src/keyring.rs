@@ -3,6 +3,10 @@
 //! The key of link tokens is random and sealed under the data key, so that neither a rotation of `SECRETS_KEY` nor a
 //! renewal of the data key makes a token worthless: the hashes stay as they are.
 
+mod sealing;
+
+pub(crate) use sealing::{open_sealed, seal_as};
+
 use crate::{fault::Fault, record::record, secrets::KEY, store::keys};
 use async_trait::async_trait;
 use aws_lc_rs::{hmac, rand};
@@ -11,7 +15,7 @@ use kit::{Clock, Context, Failure, StartError};
 use proto::{Timestamp, kit::DatabaseKey};
 use secrets::{
     Name, Watched,
-    seal::{DataKey, SECRETS_KEY, SealError, SecretsKey, UnlockError, Unlocked, unlock},
+    seal::{DataKey, SECRETS_KEY, SealError, SecretsKey, UnlockError, Unlocked, Wrap, unlock},
 };
 use std::{
     fmt,
@@ -126,7 +130,9 @@ fn settle(
     overlap: Duration,
     now: Timestamp,
 ) -> Result<(DataKey, Option<Duration>), KeyError> {
-    let mut unlocked = match (unlock(DATABASE, &keys::wraps(tx)?, accepted), held) {
+    let kept = keys::kept_wraps(tx, now)?;
+    let wraps: Vec<Wrap> = kept.iter().map(|kept| kept.wrap.clone()).collect();
+    let mut unlocked = match (unlock(DATABASE, &wraps, accepted), held) {
         (Ok(unlocked), _) => unlocked,
         // The key is in memory, so nothing is lost: it is wrapped under the current one.
         (Err(UnlockError::NoKey { .. } | UnlockError::Damaged { .. }), Some(held)) => {
@@ -137,37 +143,16 @@ fn settle(
         }
         (Err(error), _) => return Err(error.into()),
     };
+    let again = accepted.first().and_then(|current| unlocked.keep_for(overlap, &kept, current));
     for wrap in &unlocked.write {
         keys::add_wrap(tx, wrap, now)?;
         record(tx, now, ITSELF, "key.wrap", DATABASE, &format!("under {}", wrap.key_id))?;
-    }
-    // A restart may have lost sight of the earlier SECRETS_KEY; going back to it must work for one overlap.
-    let kept = match unlocked.delete.is_empty() {
-        true => None,
-        false => rest_of_overlap(tx, accepted, overlap, now)?,
-    };
-    if kept.is_some() {
-        unlocked.delete.clear();
     }
     for key_id in &unlocked.delete {
         keys::drop_wrap(tx, key_id)?;
         record(tx, now, ITSELF, "key.drop_wrap", DATABASE, &format!("under {key_id}"))?;
     }
-    Ok((unlocked.key, kept))
-}
-
-/// What is left of the overlap since the current `SECRETS_KEY` took over; `None` when it has passed.
-fn rest_of_overlap(
-    tx: &rusqlite::Connection,
-    accepted: &[Arc<SecretsKey>],
-    overlap: Duration,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Duration>> {
-    let Some(current) = accepted.first() else { return Ok(None) };
-    let Some(since) = keys::wrapped_at(tx, current.id())? else { return Ok(None) };
-    let ends = since.plus(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
-    let rest = u64::try_from(ends.0.saturating_sub(now.0)).unwrap_or_default();
-    Ok((rest > 0).then(|| Duration::from_millis(rest)))
+    Ok((unlocked.key, again))
 }
 
 fn link_key(tx: &rusqlite::Connection, data_key: &DataKey) -> Result<LinkKey, KeyError> {

@@ -47,6 +47,7 @@ mod say;
 mod secret_loop;
 mod secrets;
 mod settings;
+mod signing;
 mod steer;
 mod store;
 mod turn;
@@ -74,6 +75,8 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let key = keyring::watch(&context).await?;
     let db = store::open(&context.database()).await?;
     context.keep(store::kept(&db));
+    let keeper = db::audit::Keeper::of(&db);
+    context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let overlap = context.settings.get(&kit::SECRETS_OVERLAP)?;
     let (keyring, link_key) = keyring::open(&db, key, context.clock.clone(), overlap).await?;
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());

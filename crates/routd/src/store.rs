@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0001-conversation.sql"),
     },
     Migration { version: 2, name: "audit", sql: db::audit::SCHEMA },
+    Migration {
+        version: 3,
+        name: "signed webhooks",
+        sql: include_str!("../migrations/0003-signed-webhooks.sql"),
+    },
 ];
 
 /// Opens routd's database, and makes it where there is none.

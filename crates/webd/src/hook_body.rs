@@ -119,6 +119,28 @@ fn topic(text: &str) -> Result<Topic, BodyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_the_body_is_a_message_has_text_and_no_nul(
+            kind in "(application/json|x/y\\+json|application/x-www-form-urlencoded|text/plain|\\PC{0,20})",
+            body in "([\\[\\]{}\":,=&%+\\\\0-9a-f\u{0} \n]|content|text|topic|payload|null|\\PC){0,60}",
+        ) {
+            match read(Some(&kind), body.as_bytes()) {
+                Ok(said) => {
+                    prop_assert!(!said.content.trim().is_empty() && said.content.len() <= CONTENT_MAX);
+                    prop_assert!(!said.content.contains('\0'));
+                }
+                Err(error) => prop_assert!(error.to_string().len() < 400, "{}", error),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _either = (read(None, &body), read(Some("application/json"), &body));
+        }
+    }
 
     fn said(kind: &str, body: &str) -> Result<String, BodyError> {
         let kind = Some(kind).filter(|kind| !kind.is_empty());

@@ -20,7 +20,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::{MethodRouter, any, get, post},
 };
-use kit::{Api, Context, Failure, Gate, PeerError, StartError};
+use kit::{Api, Clock, Context, Failure, Gate, PeerError, StartError};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -96,6 +96,7 @@ struct App {
     routd: Routd,
     links: Arc<Links>,
     gate: Gate,
+    clock: Clock,
     stop: CancellationToken,
     streams: Arc<Semaphore>,
     open_streams: Gauge,
@@ -121,6 +122,7 @@ pub async fn router(context: Context) -> Result<Router, StartError> {
         links: Arc::new(Links::new(routd.clone())),
         routd,
         gate: context.gate.clone(),
+        clock: context.clock.clone(),
         stop: context.stop.clone(),
         streams: Arc::new(Semaphore::new(streams)),
         open_streams: context.metrics.gauge("web_streams", "Chat streams that are open"),

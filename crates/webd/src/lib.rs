@@ -25,10 +25,12 @@
 mod assets;
 mod follow;
 mod hook_body;
+mod hook_signature;
 mod http;
 mod links;
 mod markdown;
 mod page;
+mod rich;
 mod routd;
 mod settings;
 mod story;

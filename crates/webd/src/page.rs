@@ -1,10 +1,11 @@
 //! The pages, as HTML. Pure.
 
 use crate::{
-    markdown::{self, Element, Node},
+    markdown,
+    rich::rich,
     story::{Author, Item, Said, Story},
 };
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 use proto::Timestamp;
 
 /// Where the page finds its style sheet, script and icon.
@@ -167,40 +168,6 @@ fn message(said: &Said, me: &str) -> Markup {
                 Author::Person { .. } => div .plain dir="auto" { (said.content) },
             }
         }
-    }
-}
-
-/// A parsed message as HTML. The page's script makes the same elements.
-pub fn rich(nodes: &[Node]) -> Markup {
-    html! {
-        @for node in nodes {
-            @match node {
-                Node::Text(text) => (text),
-                Node::Element(e) => (element(e)),
-            }
-        }
-    }
-}
-
-fn element(e: &Element) -> Markup {
-    let inner = rich(&e.children);
-    match e.name {
-        "a" => html! {
-            a href=(e.href.as_deref().unwrap_or_default()) target="_blank"
-                rel="noopener noreferrer nofollow" { (inner) }
-        },
-        "pre" => html! {
-            figure .code {
-                figcaption { span { (e.lang.as_deref().unwrap_or("text")) } }
-                pre tabindex="0" { code { (inner) } }
-            }
-        },
-        "ol" => html! { ol start=[e.start] { (inner) } },
-        "table" => html! { div .table { table { (inner) } } },
-        "br" => html! { br; },
-        "hr" => html! { hr; },
-        // A name of the fixed set of `markdown`, never text of a message.
-        name => PreEscaped(format!("<{name}>{}</{name}>", inner.into_string())),
     }
 }
 

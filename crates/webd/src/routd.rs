@@ -3,7 +3,8 @@
 use kit::{Peer, PeerError};
 use proto::routd::{
     FEED, FeedPage, FeedQuery, Link, LinkKind, MessageAck, MessageOutcome, NewMessage, OUTCOME,
-    OutcomeQuery, POST_MESSAGE, RESOLVE_LINK, ResolveLink,
+    OutcomeQuery, POST_MESSAGE, RESOLVE_LINK, ResolveLink, VERIFY_DELIVERY, Verified,
+    VerifyDelivery,
 };
 use secrets::{Attempt, Bundle, Malformed, Name, Need, Role, Secret, Values, Watched};
 use std::{fmt, sync::Arc, time::Duration};
@@ -88,6 +89,12 @@ impl Routd {
             }
         };
         self.secret.present(attempt).await
+    }
+
+    /// Whether a delivery was signed with the secret of this link.
+    pub async fn verify(&self, delivery: &VerifyDelivery) -> Result<Verified, PeerError> {
+        let ask = || self.peer.call(&VERIFY_DELIVERY, delivery);
+        patiently(QUESTION_PATIENCE, "a signature waits for routd", ask).await
     }
 
     /// What happened in a chat; waits as long as `query` says.

@@ -4,7 +4,9 @@ use super::{
     args::Size,
     fleet::{DAEMONS, Fleet},
     load::{Face, Load, Sender},
-    platform::{ADAPTERS, Platform},
+    platform::{ADAPTER_DAEMONS, ADAPTERS, Platform},
+    proof::{Proof, Readers},
+    rotations::{self, Prepared},
     watch::{Watched, follow},
 };
 use crate::{
@@ -18,10 +20,8 @@ use proto::{
     Daemon, Folder, Jid,
     routd::{ADD_GROUP, ISSUE_LINK, IssueLink, LinkKind, NewGroup},
 };
-use secrets::Secret;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +51,9 @@ pub struct Stage {
     instance: Instance,
     senders: Vec<Sender>,
     streams: Vec<(String, Watched)>,
+    prepared: Option<Prepared>,
+    /// They read for as long as they are kept.
+    _readers: Readers,
 }
 
 impl Stage {
@@ -60,9 +63,16 @@ impl Stage {
     /// Something of that does not work; nothing was injected yet.
     pub async fn set(size: &Size) -> Result<Self, Failure> {
         let mut fleet = Fleet::new()?;
+        if size.rotations.is_some() {
+            rotations::tell(&mut fleet);
+        }
         let global = Global { data_dir: Some(fleet.data()), ..Global::default() };
         let instance = Instance::find(&global, fleet.environment())?;
         instance.create(fleet.environment()).await?;
+        let prepared = match size.rotations {
+            Some(wanted) => Some(rotations::prepare(wanted, &mut fleet, &instance).await?),
+            None => None,
+        };
         for daemon in DAEMONS {
             fleet.spawn(daemon)?;
         }
@@ -73,7 +83,9 @@ impl Stage {
         let urls =
             DAEMONS.map(|daemon| (daemon, instance.settings.raw(daemon.url_setting(), "").0));
         let routd = Peers::with_token(http.clone(), urls.into(), "").get(Daemon::Routd);
-        let platform = Arc::new(Platform::new(routd, channel_secret(&instance)?, size.prove));
+        let mut readers = Readers::new(&instance)?;
+        let proofs = proofs(&mut readers, prepared.as_ref(), &instance, &fleet).await?;
+        let platform = Arc::new(Platform::new(routd, proofs, size.prove));
         let mut stage = Self {
             fleet,
             platform,
@@ -85,6 +97,8 @@ impl Stage {
             instance,
             senders: Vec::new(),
             streams: Vec::new(),
+            prepared,
+            _readers: readers,
         };
         tracing::debug!(seed = size.seed, "the stage is set");
         stage.furnish().await?;
@@ -97,6 +111,16 @@ impl Stage {
             tasks.spawn(follow(self.http.clone(), url, watched));
         }
         self.load.begin(std::mem::take(&mut self.senders), seed);
+    }
+
+    /// The instance.
+    pub const fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The secrets that are to rotate, once.
+    pub fn take_prepared(&mut self) -> Option<Prepared> {
+        self.prepared.take()
     }
 
     /// A daemon, called with the operator's token, which is good for five minutes.
@@ -137,7 +161,7 @@ impl Stage {
 
     /// A web chat with two people in it.
     async fn add_web(&mut self, routd: &Peer, folder: &Folder) -> Result<(), Failure> {
-        let link = IssueLink { kind: LinkKind::Chat, folder: folder.clone(), source: None };
+        let link = IssueLink::unsigned(LinkKind::Chat, folder.clone(), None);
         let link = routd.call(&ISSUE_LINK, &link).await?;
         let url = format!("{}{}", self.fleet.edge(), link.path.trim_end_matches('/'));
         for _ in 0..2 {
@@ -153,7 +177,7 @@ impl Stage {
 
     async fn add_hook(&mut self, routd: &Peer, folder: &Folder) -> Result<(), Failure> {
         let source = Some("chaos".to_owned());
-        let link = IssueLink { kind: LinkKind::Hook, folder: folder.clone(), source };
+        let link = IssueLink::unsigned(LinkKind::Hook, folder.clone(), source);
         let link = routd.call(&ISSUE_LINK, &link).await?;
         let url = format!("{}{}", self.fleet.edge(), link.path);
         self.add(link.link.chat_jid.clone(), Face::Hook(self.http.clone(), url.clone()));
@@ -177,18 +201,25 @@ impl Stage {
     }
 }
 
-/// What adapters prove themselves with, from the instance's own file.
-fn channel_secret(instance: &Instance) -> Result<Secret, Failure> {
-    let path = instance.dotenv();
-    let text = fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
-    let value = text.lines().find_map(|line| line.strip_prefix("CHANNEL_SECRET="));
-    let value = value.map(|value| value.trim_matches(['"', '\'']).as_bytes().to_vec());
-    let secret = value.and_then(|value| Secret::new(value).ok());
-    secret.ok_or_else(|| {
-        Failure::new(Exit::Software, format!("{} has no CHANNEL_SECRET", path.display()))
-    })
+/// What the platform's adapters prove themselves with.
+async fn proofs(
+    readers: &mut Readers,
+    prepared: Option<&Prepared>,
+    instance: &Instance,
+    fleet: &Fleet,
+) -> Result<[Proof; 2], Failure> {
+    let [one, other] = ADAPTER_DAEMONS;
+    let mut watch = async |adapter| {
+        let secrets = match prepared {
+            Some(prepared) => readers.read(adapter, prepared.chain(adapter).await),
+            None => readers.read_instance(adapter, instance, fleet.environment())?,
+        };
+        Proof::watch(&secrets, adapter).await
+    };
+    Ok([watch(one).await?, watch(other).await?])
 }
 
-fn defect(error: impl std::fmt::Display) -> Failure {
+/// A failure that no operator can do anything about.
+pub fn defect(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Software, error.to_string())
 }

@@ -1,8 +1,10 @@
 //! `arizuko secrets`.
 
+mod fit;
 mod init;
 mod renew;
 
+use super::stdin;
 use crate::{
     check,
     cli::Secrets,
@@ -15,8 +17,8 @@ use crate::{
     session::Session,
     sources, tidy,
 };
-use secrets::{Name, SECRET_BYTES_MAX, Secret};
-use std::io::{IsTerminal, Read};
+use secrets::Name;
+use std::sync::Arc;
 
 pub(super) async fn run(
     instance: &Instance,
@@ -142,8 +144,10 @@ async fn set(
     output: Output,
 ) -> Result<(), Failure> {
     let name = parse(name)?;
-    let value = read_value(&name, output)?;
+    let value = stdin::secret(&format!("the value of {name}"), output)?;
     let alone = rotation::lock(instance).await?;
+    let value = Arc::new(value);
+    let fit = fit::judge(instance, environment, &name, &value).await?;
     let place = sources::write(instance, environment, &name, &value).await?;
     drop((value, alone));
     output.note(&format!("{name} is written to {place}"));
@@ -152,10 +156,16 @@ async fn set(
             "nothing in this build uses {name}; `arizuko secrets check` lists what is used"
         ));
     }
+    if let fit::Fit::Waits { others, reason } = &fit {
+        output.note(&format!("it is used once {others} belongs to it; now, {reason}"));
+    }
     if let Some(session) = rotation::running(instance).await? {
         let fleet = Fleet::ask(&session, Ask::Refresh).await.only(&name);
         show(&fleet, output)?;
-        return taken(&fleet, &name);
+        return match fit {
+            fit::Fit::Good => taken(&fleet, &name),
+            fit::Fit::Waits { .. } => Ok(()),
+        };
     }
     output.print(&Fleet::default(), |_| {
         format!("{name} is in {place}; the instance does not run, and takes it up when it starts")
@@ -178,25 +188,6 @@ fn taken(fleet: &Fleet, name: &Name) -> Result<(), Failure> {
     let Some(reason) = all.filter_map(|secret| secret.error.as_ref()).next() else {
         return Ok(());
     };
-    let line = format!("{name} is written, and will not do: {reason}; set it again");
+    let line = format!("{name} is written, and a daemon does not use it: {reason}");
     Err(Failure::new(Exit::Data, line))
-}
-
-/// The value on standard input, as a file would hold it: one trailing newline is dropped.
-fn read_value(name: &Name, output: Output) -> Result<Secret, Failure> {
-    if std::io::stdin().is_terminal() {
-        output.note(&format!(
-            "type the value of {name}, then Ctrl-D (it is shown as you type; a pipe is better):"
-        ));
-    }
-    let most = u64::try_from(SECRET_BYTES_MAX + 3).unwrap_or(u64::MAX);
-    let bad = |why: String| {
-        Failure::new(Exit::Data, format!("the value of {name} on standard input: {why}"))
-    };
-    // As large as it can get, so that growing leaves no copy behind.
-    let mut bytes = Vec::with_capacity(SECRET_BYTES_MAX + 3);
-    let read = std::io::stdin().lock().take(most).read_to_end(&mut bytes);
-    read.map_err(|error| bad(error.to_string()))?;
-    secrets::files::drop_newline(&mut bytes);
-    Secret::new(bytes).map_err(|error| bad(error.to_string()))
 }

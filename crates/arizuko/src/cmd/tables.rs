@@ -1,9 +1,10 @@
 //! `arizuko group`, `route` and `token`: the tables of routd.
 
+use super::stdin;
 use crate::{
     addresses::Addresses,
     cli::{Group, Route, Token},
-    failure::Failure,
+    failure::{Exit, Failure},
     instance::Instance,
     output::{Output, table},
     session::Session,
@@ -110,23 +111,29 @@ pub(super) async fn token(
 ) -> Result<(), Failure> {
     let routd = Session::begin(instance).await?.peer(Daemon::Routd);
     match command {
-        Token::Issue { kind, folder, source } => {
-            let issued =
-                routd.call(&routd::ISSUE_LINK, &routd::IssueLink { kind, folder, source }).await?;
+        Token::Issue { kind, folder, source, signature, secret_stdin } => {
+            let signing_secret = signing_secret(secret_stdin, output)?;
+            let wanted = routd::IssueLink { kind, folder, source, signature, signing_secret };
+            let issued = routd.call(&routd::ISSUE_LINK, &wanted).await?;
             let base = Addresses::find(instance)?.public(&instance.settings);
             let url = format!("{base}{}", issued.path);
             let answer = serde_json::json!({
                 "id": issued.link.id, "kind": kind, "folder": issued.link.folder,
                 "chat_jid": issued.link.chat_jid, "token": issued.token, "path": issued.path, "url": url,
+                "signing_secret": issued.signing_secret,
             });
             output.print(&answer, |_| {
                 let how = match kind {
                     LinkKind::Chat => "open it in a browser",
                     LinkKind::Hook => "post to it, as in `curl -d '{\"content\":\"hello\"}' URL`",
                 };
+                let id = &issued.link.id;
+                let secret = match &issued.signing_secret {
+                    Some(secret) => format!("signing secret: {secret}\n"),
+                    None => String::new(),
+                };
                 format!(
-                    "{url}\n({how}; shown once; end it with `arizuko token revoke {}`)",
-                    issued.link.id
+                    "{url}\n{secret}({how}; shown once; end it with `arizuko token revoke {id}`)"
                 )
             })
         }
@@ -147,10 +154,31 @@ pub(super) async fn token(
                 table(&["ID", "KIND", "FOLDER", "CHAT", "SINCE"], &rows)
             })
         }
+        Token::Rotate { id, secret_stdin } => {
+            let signing_secret = signing_secret(secret_stdin, output)?;
+            let wanted = routd::RotateLink { id, signing_secret };
+            let new = routd.call(&routd::ROTATE_LINK, &wanted).await?;
+            output.print(&new, |new| {
+                format!(
+                    "{}\n(give it to the sender; the one before it is good until {})",
+                    new.signing_secret, new.previous_until
+                )
+            })
+        }
         Token::Revoke { id } => {
             let answer =
                 routd.call(&routd::REVOKE_LINK, &routd::RevokeLink { id: id.clone() }).await?;
             output.print(&answer, |_| format!("the link {id} opens nothing any more"))
         }
     }
+}
+
+/// The signing secret on standard input, where one is to be read.
+fn signing_secret(read: bool, output: Output) -> Result<Option<String>, Failure> {
+    if !read {
+        return Ok(None);
+    }
+    let secret = stdin::secret("the signing secret", output)?;
+    let text = secret.text().map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    Ok(Some(text.to_owned()))
 }

@@ -90,3 +90,18 @@ pub struct AuditRow {
     /// SHA-256, in hexadecimal, of this row and the hash of the row before it.
     pub hash: String,
 }
+
+/// Something that is to be written into the audit log. None of it may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// When.
+    pub at: Timestamp,
+    /// Who, as a subject such as `operator:local`.
+    pub actor: String,
+    /// What, such as `request.refuse`.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// More about it.
+    pub detail: String,
+}

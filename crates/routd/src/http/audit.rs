@@ -3,10 +3,10 @@
 use crate::{app::App, fault::Fault, outbox_loop::pending_and_ambiguous, store::count};
 use kit::{Caller, Failure};
 use proto::{
-    Nothing, Timestamp,
+    Nothing,
     authd::Rekey,
     kit::DatabaseKey,
-    routd::{AuditPage, AuditQuery, AuditRow, RoutdStatus},
+    routd::{AuditPage, AuditQuery, RoutdStatus},
 };
 use std::sync::Arc;
 
@@ -17,20 +17,7 @@ pub(super) async fn list(
     query: AuditQuery,
 ) -> Result<AuditPage, Failure> {
     let read = app.db.read(move |conn| db::audit::page(conn, query.before, query.limit)).await;
-    let (rows, next) = read.map_err(Fault::from)?;
-    Ok(AuditPage { rows: rows.into_iter().map(shown).collect(), next })
-}
-
-fn shown(row: db::audit::Row) -> AuditRow {
-    AuditRow {
-        id: row.id,
-        at: Timestamp(row.at_ms),
-        actor: row.actor,
-        action: row.action,
-        target: row.target,
-        detail: row.detail,
-        hash: row.hash,
-    }
+    Ok(read.map_err(Fault::from)?)
 }
 
 /// Queue depths.

@@ -6,6 +6,7 @@ use crate::{
     fault::Fault,
     ids,
     record::record,
+    signing::{self, SigningKey},
     store::{groups, links},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -30,8 +31,17 @@ pub(super) async fn issue(
     caller: Caller,
     wanted: IssueLink,
 ) -> Result<IssuedLink, Failure> {
-    let IssueLink { kind, folder, source } = wanted;
+    let IssueLink { kind, folder, source, signature, signing_secret } = wanted;
     reach(&caller, &folder)?;
+    let secret = match (kind, signature) {
+        (LinkKind::Hook, Some(signature)) => Some(SigningKey::choose(signature, signing_secret)?),
+        (_, None) if signing_secret.is_none() => None,
+        _ => {
+            let text = "only the deliveries of a hook link are signed, and `signing_secret` needs `signature`";
+            return Err(Failure::bad_request(text));
+        }
+    };
+    let shown = secret.as_ref().map(|secret| secret.text().to_owned());
     let id = ids::fresh("l");
     let chat_jid = match (kind, source) {
         // Each link has a chat of its own: who holds one does not read what others wrote.
@@ -44,13 +54,17 @@ pub(super) async fn issue(
     let chat_jid = chat_jid.map_err(|error: JidError| Failure::bad_request(error.to_string()))?;
     let token = token()?;
     let (hash, now, actor) = (app.link_key.hash(&token), app.now(), caller.subject().to_string());
-    let issued = app.db.try_write("link.issue", move |tx| {
+    let issued = app.keyring.write("link.issue", move |tx, key| {
         if !groups::in_service(tx, &folder)? {
             let text = format!("there is no folder {folder}; add it with `arizuko group add`");
             return Err(Fault::NotFound(text));
         }
-        let link = Link { id: ids::opaque(&id)?, kind, folder, chat_jid, created_at: now };
+        let link =
+            Link { id: ids::opaque(&id)?, kind, folder, chat_jid, created_at: now, signature };
         links::add(tx, &link, &hash)?;
+        if let Some(secret) = &secret {
+            secret.keep(tx, key, &link.id)?;
+        }
         let detail = format!("{} for {}", kind.name(), link.chat_jid);
         record(tx, now, &actor, "token.issue", link.id.as_str(), &detail)?;
         Ok(link)
@@ -60,7 +74,7 @@ pub(super) async fn issue(
         LinkKind::Chat => format!("/chat/{token}/"),
         LinkKind::Hook => format!("/hook/{token}"),
     };
-    Ok(IssuedLink { link, token, path })
+    Ok(IssuedLink { link, token, path, signing_secret: shown })
 }
 
 /// The links, without their tokens.
@@ -86,6 +100,7 @@ pub(super) async fn revoke(
             return Err(Fault::NotFound(format!("there is no link {id}")));
         }
         if links::revoke(tx, id, now)? {
+            signing::forget(tx, &link.id)?;
             record(tx, now, &actor, "token.revoke", id, link.chat_jid.as_str())?;
         }
         Ok(Nothing {})

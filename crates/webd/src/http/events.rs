@@ -117,3 +117,29 @@ impl Drop for Open {
         self.gauge.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_last_event_id_is_a_number_or_a_refusal(
+            id in prop_oneof!["-?[0-9]{0,25}", "[ -~]{0,20}", any::<i64>().prop_map(|n| n.to_string())]
+        ) {
+            let mut headers = HeaderMap::new();
+            prop_assert!(last_event_id(&headers).is_none());
+            headers.insert("last-event-id", HeaderValue::from_str(&id).unwrap());
+            let read = last_event_id(&headers).expect("there is one");
+            prop_assert_eq!(read.ok(), id.trim().parse::<i64>().ok());
+        }
+
+        #[test]
+        fn an_id_of_any_bytes_is_refused_and_no_more(id in proptest::collection::vec(0x80..=0xff_u8, 1..40)) {
+            let mut headers = HeaderMap::new();
+            headers.insert("last-event-id", HeaderValue::from_bytes(&id).unwrap());
+            prop_assert!(last_event_id(&headers).expect("there is one").is_err());
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! Webhooks: a program's message in, and the agent's answer out.
 
-use super::{Shared, content_type, failure, refuse_body};
-use crate::hook_body::{self, BodyError};
-use crate::visitor;
+use super::{App, Shared, content_type, failure, refuse_body};
+use crate::{
+    hook_body::{self, BodyError},
+    hook_signature, visitor,
+};
 use axum::{
     Json,
     body::Bytes,
@@ -13,10 +15,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use kit::Failure;
 use proto::{
     Address, Code, Opaque,
-    routd::{Link, LinkKind, MessageState, NewMessage, OutcomeQuery},
+    routd::{Link, LinkKind, MessageState, NewMessage, OutcomeQuery, Signature, VerifyDelivery},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,7 +28,8 @@ use sha2::{Digest, Sha256};
 const WAIT_MAX: u32 = 25;
 
 /// The headers in which services say which delivery this is, the surest first.
-const DELIVERY_IDS: [&str; 3] = ["idempotency-key", "webhook-id", "x-github-delivery"];
+const DELIVERY_IDS: [&str; 3] = ["idempotency-key", hook_signature::STANDARD_ID, GITHUB_ID];
+const GITHUB_ID: &str = "x-github-delivery";
 
 #[derive(Debug, Serialize)]
 struct Accepted {
@@ -61,7 +65,16 @@ pub async fn deliver(
         Ok(opened) => opened,
         Err(instead) => return instead,
     };
-    let message = match body.map_err(refuse_body).and_then(|body| message(&link, &headers, &body)) {
+    let body = match body.map_err(refuse_body) {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if let Some(signature) = link.signature
+        && let Err(refusal) = app.check_signature(&link, signature, &headers, &body).await
+    {
+        return refusal.into_response();
+    }
+    let message = match message(&link, &headers, &body) {
         Ok(message) => message,
         Err(refusal) => return refusal.into_response(),
     };
@@ -108,8 +121,36 @@ pub async fn outcome(
     }
 }
 
+impl App {
+    /// Refuses a delivery that its sender did not sign.
+    async fn check_signature(
+        &self,
+        link: &Link,
+        signature: Signature,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let shown = hook_signature::read(signature, headers, body, self.clock.now());
+        let shown = shown.map_err(|error| Failure::unauthorized(error.to_string()))?;
+        let delivery = VerifyDelivery {
+            id: link.id.clone(),
+            payload: STANDARD.encode(&shown.payload),
+            signatures: shown.signatures.iter().map(|one| STANDARD.encode(one)).collect(),
+        };
+        let verified = self.routd.verify(&delivery).await.map_err(|error| failure(&error))?;
+        if verified.by_previous {
+            tracing::info!(link = %link.id, "a delivery was signed with the secret before the current one");
+        }
+        if verified.verified {
+            return Ok(());
+        }
+        tracing::warn!(link = %link.id, "a delivery was refused: its signature does not fit");
+        Err(Failure::unauthorized("the signature does not fit; sign with the secret of this link"))
+    }
+}
+
 fn message(link: &Link, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, Failure> {
-    let id = delivery_id(headers)?;
+    let id = delivery_id(link.signature, headers)?;
     let said = hook_body::read(content_type(headers), body).map_err(|error| match error {
         BodyError::TooLong => Failure::new(Code::TooLarge, error.to_string()),
         _ => Failure::bad_request(error.to_string()),
@@ -133,9 +174,15 @@ fn message(link: &Link, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, 
     })
 }
 
-/// The delivery's own id, so that a repeat is the same message; a random one where it has none.
-fn delivery_id(headers: &HeaderMap) -> Result<Opaque, Failure> {
-    let shown = DELIVERY_IDS.iter().find_map(|name| Some((name, headers.get(*name)?)));
+/// The delivery's own id, so that a repeat is the same message; a random one where it has none. Where the id is a part
+/// of what is signed, no other is believed: whoever repeats a delivery cannot make it a new one.
+fn delivery_id(signature: Option<Signature>, headers: &HeaderMap) -> Result<Opaque, Failure> {
+    let believed: &[&str] = match signature {
+        None => &DELIVERY_IDS,
+        Some(Signature::Standard) => &[hook_signature::STANDARD_ID],
+        Some(Signature::Github) => &[GITHUB_ID],
+    };
+    let shown = believed.iter().find_map(|name| Some((name, headers.get(*name)?)));
     let id = match shown {
         None => visitor::random_id(),
         Some((name, value)) => {

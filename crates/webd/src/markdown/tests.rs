@@ -127,7 +127,38 @@ fn all_known(nodes: &[Node]) -> bool {
     })
 }
 
+/// The tags of the page's HTML with the names of their attributes; text is escaped, so that each
+/// `<` begins one.
+fn tags(html: &str) -> Vec<(String, Vec<String>)> {
+    let tag = |tag: &str| {
+        let (tag, _) = tag.split_once('>').expect("a tag ends");
+        let name = tag.trim_start_matches('/').split(' ').next().unwrap().to_owned();
+        let attributes = tag.split("=\"").map(|part| part.rsplit(' ').next().unwrap().to_owned());
+        let count = tag.matches("=\"").count();
+        (name, attributes.take(count).collect())
+    };
+    html.split('<').skip(1).map(tag).collect()
+}
+
 proptest! {
+    #[test]
+    fn whatever_is_written_the_page_has_no_script_no_handler_and_no_such_link(
+        text in "([a-z<>\\[\\]()!*_`~#|:/.=\"' \n-]|https://|\\]\\(javascript:|<script>| onclick=|```|é){0,80}"
+    ) {
+        let html = crate::rich::rich(&parse(&text)).into_string();
+        for (name, attributes) in tags(&html) {
+            let around = ["figure", "figcaption", "span", "div"];
+            prop_assert!(KNOWN.contains(&&*name) || around.contains(&&*name), "<{}> in {}", name, html);
+            for attribute in attributes {
+                let known = ["href", "class", "rel", "target", "tabindex", "start"];
+                prop_assert!(known.contains(&&*attribute), "{} in {}", attribute, html);
+            }
+        }
+        let hrefs: Vec<&str> = html.split("href=\"").skip(1).collect();
+        let safe = |href: &&str| ["http:", "https:", "mailto:"].iter().any(|s| href.starts_with(s));
+        prop_assert!(hrefs.iter().all(|href| safe(&&*href.to_ascii_lowercase())), "{}", html);
+    }
+
     #[test]
     fn whatever_is_written_the_tree_has_known_elements_and_safe_links(
         text in "([a-z<>\\[\\]()!*_`~#|:/.\n -]|https://|javascript:|```|é){0,120}"

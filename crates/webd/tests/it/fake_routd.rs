@@ -63,6 +63,7 @@ impl FakeRoutd {
             folder: "corp/eng".parse().unwrap(),
             chat_jid: jid.parse().unwrap(),
             created_at: Timestamp(0),
+            signature: None,
         };
         self.state().links.insert(token.into(), link);
     }
