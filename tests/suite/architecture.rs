@@ -10,7 +10,7 @@ const OWNER: &[&str] = &["auth", "db", "kit", "proto", "secrets"];
 const MAY_USE: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("secrets", &[]),
-    ("db", &[]),
+    ("db", &["proto"]),
     ("auth", &["proto"]),
     ("provider-*", &["secrets"]),
     ("kit", &["auth", "proto", "secrets"]),

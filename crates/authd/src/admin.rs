@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(status(None, false).await, 403, "not a socket of ours");
         assert_eq!(status(Some(ours), true).await, 200);
         assert_eq!(status(Some(0), true).await, 200);
-        let (rows, _) = app.store.audit(None, Some(10)).await.unwrap();
+        let rows = app.store.audit(None, Some(10)).await.unwrap().rows;
         let refused: Vec<_> = rows.iter().filter(|row| row.action == "socket.refuse").collect();
         assert_eq!(refused.len(), 3);
         assert!(refused.iter().any(|row| row.detail.contains(&format!("user id {other}"))));

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Asked},
-    keyring::{DATABASE, Renewed, act},
+    keyring::{DATABASE, Renewed},
     service_key::{Minter, own_name},
     session::Capability,
     store::StoreError,
@@ -18,12 +18,12 @@ use axum::{
 };
 use kit::{Api, Caller, Failure};
 use proto::{
-    Code, Daemon, Needs, Nothing, Route, Timestamp,
+    Code, Daemon, Needs, Nothing, Route,
     authd::{
         self, Rekey, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token,
     },
     kit::DatabaseKey,
-    routd::{AuditPage, AuditQuery, AuditRow},
+    routd::{AuditPage, AuditQuery},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -85,7 +85,7 @@ async fn admit(
     let known = presented.is_some_and(|key| app.service_keys.knows(daemon, key.as_bytes()));
     if !known && let Err(wait) = app.limits.refuse(peer) {
         app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
-        return Err(too_many(wait));
+        return Err(too_many(wait).about(daemon.subject()));
     }
     if let Some(key) = presented
         && app.service_keys.check(daemon, key.as_bytes()).await
@@ -94,11 +94,8 @@ async fn admit(
     }
     let failure = refusal(daemon, app.service_keys.minter(daemon), presented.is_some());
     app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
-    let from = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
-    let detail = format!("asked from {from}: {}", failure.problem().detail);
-    let row = act(app.clock.now(), "anonymous", "token.refuse", &daemon.subject(), &detail);
-    app.store.note(row).await.map_err(failed)?;
-    Err(failure)
+    let failure = refusal(daemon, app.service_keys.minter(daemon), presented.is_some());
+    Err(failure.about(daemon.subject()))
 }
 
 /// What the daemon's operator is to do.
@@ -174,17 +171,7 @@ async fn database_key(app: Arc<App>, _: Caller, _: Nothing) -> Result<DatabaseKe
 }
 
 async fn audit(app: Arc<App>, _: Caller, query: AuditQuery) -> Result<AuditPage, Failure> {
-    let (rows, next) = app.store.audit(query.before, query.limit).await.map_err(failed)?;
-    let rows = rows.into_iter().map(|row| AuditRow {
-        id: row.id,
-        at: Timestamp(row.at_ms),
-        actor: row.actor,
-        action: row.action,
-        target: row.target,
-        detail: row.detail,
-        hash: row.hash,
-    });
-    Ok(AuditPage { rows: rows.collect(), next })
+    app.store.audit(query.before, query.limit).await.map_err(failed)
 }
 
 /// A database that is only busy is worth trying again.

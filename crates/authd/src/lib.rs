@@ -102,6 +102,8 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
         Store::open(&path).await.map_err(|error| StartError::sorted(error.exit_code(), &error))?;
     context.keep(store.kept());
     let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
+    let keeper = store.keeper();
+    context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     context.gate.use_keys(Arc::new(ring.clone()));
     let app = App::new(context, store, ring, service_keys).await;
     let app = Arc::new(app.map_err(start_error::at_start)?);

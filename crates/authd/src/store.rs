@@ -2,7 +2,7 @@
 
 use crate::session::{LinkState, Session};
 use db::{Database, Migration, Options, Tx, audit};
-use proto::Timestamp;
+use proto::{Timestamp, routd::AuditPage};
 use rusqlite::OptionalExtension;
 use std::{collections::BTreeMap, path::Path};
 
@@ -92,6 +92,11 @@ impl Store {
         }
     }
 
+    /// Keeps what others write into the audit log.
+    pub(crate) fn keeper(&self) -> audit::Keeper {
+        audit::Keeper::of(&self.db)
+    }
+
     /// Notes what was done, where nothing else is to be kept of it.
     pub(crate) async fn note(&self, act: Act) -> Result<(), StoreError> {
         Ok(self.db.write("audit", move |tx| act.append(tx)).await?)
@@ -102,7 +107,7 @@ impl Store {
         &self,
         before: Option<i64>,
         limit: Option<u32>,
-    ) -> Result<(Vec<audit::Row>, Option<i64>), StoreError> {
+    ) -> Result<AuditPage, StoreError> {
         Ok(self.db.read(move |conn| audit::page(conn, before, limit)).await?)
     }
 

@@ -5,9 +5,14 @@
 //! breaks the chain from there on, and [`verify`] says where. The chain does not protect against somebody who can
 //! rewrite the whole file: for that, the newest hash is shown (and may be kept elsewhere).
 
+use proto::{
+    Timestamp,
+    routd::{Act, AuditPage, AuditRow},
+};
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
+use crate::database::{Database, WeakDatabase};
 use crate::error::Error;
 
 /// The table, as a migration of its own: `Migration { version: n, name: "audit", sql: db::audit::SCHEMA }`.
@@ -29,25 +34,6 @@ pub struct Entry<'a> {
     pub target: &'a str,
     /// More about it.
     pub detail: &'a str,
-}
-
-/// A row of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its place, from 1, without gaps.
-    pub id: i64,
-    /// When, in milliseconds since 1970.
-    pub at_ms: i64,
-    /// Who.
-    pub actor: String,
-    /// What.
-    pub action: String,
-    /// To what.
-    pub target: String,
-    /// More about it.
-    pub detail: String,
-    /// SHA-256, in hexadecimal, of this row and the hash of the row before it.
-    pub hash: String,
 }
 
 /// What [`verify`] found.
@@ -93,7 +79,7 @@ pub fn append(conn: &Connection, entry: &Entry<'_>) -> rusqlite::Result<i64> {
 }
 
 /// Rows before the cursor, newest first, at most `limit` of them.
-pub fn list(conn: &Connection, before: Option<i64>, limit: u32) -> rusqlite::Result<Vec<Row>> {
+pub fn list(conn: &Connection, before: Option<i64>, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
     conn.prepare_cached(
         "SELECT id, at_ms, actor, action, target, detail, hash FROM audit
          WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
@@ -112,13 +98,56 @@ pub fn page(
     conn: &Connection,
     before: Option<i64>,
     limit: Option<u32>,
-) -> rusqlite::Result<(Vec<Row>, Option<i64>)> {
+) -> rusqlite::Result<AuditPage> {
     let limit = limit.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
     let rows = list(conn, before, limit)?;
     let full = u32::try_from(rows.len()).is_ok_and(|count| count == limit);
     // Ids begin at 1, so nothing comes before that row.
     let next = rows.last().map(|row| row.id).filter(|id| full && *id > 1);
-    Ok((rows, next))
+    Ok(AuditPage { rows, next })
+}
+
+/// Writes what others than the owner's own changes have to be remembered. Weak, so that whoever holds it does not
+/// keep the database open.
+#[derive(Clone, Debug)]
+pub struct Keeper(WeakDatabase);
+
+impl Keeper {
+    /// For the log of this database.
+    pub fn of(db: &Database) -> Self {
+        Self(db.downgrade())
+    }
+
+    /// Appends these rows, as one transaction; answers once they are on the disk.
+    ///
+    /// # Errors
+    /// The database is closed, or failed. Nothing is written then.
+    pub async fn keep(self, acts: Vec<Act>) -> Result<(), Error> {
+        let db = self.0.upgrade().ok_or(Error::Closed)?;
+        db.write("audit", move |tx| {
+            acts.iter().try_for_each(|act| append(tx, &Entry::from(act)).map(drop))
+        })
+        .await
+    }
+}
+
+impl<'a> From<&'a Act> for Entry<'a> {
+    fn from(act: &'a Act) -> Self {
+        let Act { at, actor, action, target, detail } = act;
+        Self { at_ms: at.0, actor, action, target, detail }
+    }
+}
+
+/// Whether `row` is as it was written, where `before` is the hash of the row before it; empty where there is none.
+pub fn fits(row: &AuditRow, before: &str) -> bool {
+    let entry = Entry {
+        at_ms: row.at.0,
+        actor: &row.actor,
+        action: &row.action,
+        target: &row.target,
+        detail: &row.detail,
+    };
+    row.hash == digest(row.id, &entry, before)
 }
 
 /// Reads the whole log and says whether the chain holds.
@@ -128,14 +157,7 @@ pub fn verify(conn: &Connection) -> Result<Chain, Error> {
     let (mut rows, mut newest) = (0, String::new());
     for row in statement.query_map([], read)? {
         let row = row?;
-        let entry = Entry {
-            at_ms: row.at_ms,
-            actor: &row.actor,
-            action: &row.action,
-            target: &row.target,
-            detail: &row.detail,
-        };
-        if row.id != rows + 1 || row.hash != digest(row.id, &entry, &newest) {
+        if row.id != rows + 1 || !fits(&row, &newest) {
             return Ok(Chain::Broken { id: row.id });
         }
         (rows, newest) = (row.id, row.hash);
@@ -143,10 +165,10 @@ pub fn verify(conn: &Connection) -> Result<Chain, Error> {
     Ok(Chain::Whole { rows, newest })
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok(Row {
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
         id: row.get(0)?,
-        at_ms: row.get(1)?,
+        at: Timestamp(row.get(1)?),
         actor: row.get(2)?,
         action: row.get(3)?,
         target: row.get(4)?,

@@ -95,6 +95,25 @@ impl std::fmt::Debug for Database {
     }
 }
 
+/// A [`Database`], without keeping it open.
+#[derive(Clone)]
+pub struct WeakDatabase {
+    inner: std::sync::Weak<Inner>,
+}
+
+impl WeakDatabase {
+    /// The database, while somebody has it open.
+    pub fn upgrade(&self) -> Option<Database> {
+        self.inner.upgrade().map(|inner| Database { inner })
+    }
+}
+
+impl std::fmt::Debug for WeakDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakDatabase")
+    }
+}
+
 impl Database {
     /// Opens the file, on a blocking thread: see [`Database::open_blocking`].
     pub async fn open(options: Options) -> Result<Self, OpenError> {
@@ -137,6 +156,11 @@ impl Database {
             .map_err(|source| OpenError::from_io(path, source))?;
         let inner = Inner { path: path.clone(), schema_version, queue, shown, readers, given_up };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same database, for somebody who is not to keep it open.
+    pub fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase { inner: Arc::downgrade(&self.inner) }
     }
 
     /// Runs `job` in the write transaction, and answers once it is on the disk. `label` names it in logs.

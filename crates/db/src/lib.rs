@@ -31,7 +31,7 @@ mod writer;
 
 pub use backup::BackupError;
 pub use connect::examine;
-pub use database::{Database, Health, Options};
+pub use database::{Database, Health, Options, WeakDatabase};
 pub use error::{Constraint, Error, OpenError};
 pub use migrate::Migration;
 pub use rusqlite;

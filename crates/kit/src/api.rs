@@ -1,7 +1,12 @@
 //! Mounting an [`Endpoint`] on a router: the request's parts become its one type, the caller is
 //! admitted by what the endpoint needs, and the OpenAPI document learns of it.
 
-use crate::{Context, Failure, Gate, openapi};
+use crate::{
+    Context, Failure, Gate,
+    guard::{Asker, Guard},
+    openapi,
+    refusals::Why,
+};
 use auth::Caller;
 use axum::{
     Json, Router,
@@ -12,10 +17,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use proto::{Code, Endpoint, Method, Needs, Route};
+use proto::{Code, Endpoint, Method, Route};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 
 /// How long a request's body may take until it is whole.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -26,7 +31,8 @@ pub struct Api {
     router: Router,
     gate: Gate,
     document: openapi::Document,
-    on_socket: bool,
+    /// On a private socket: who is at its other end.
+    socket: Option<Cow<'static, str>>,
 }
 
 impl Api {
@@ -34,12 +40,18 @@ impl Api {
     pub fn new(context: &Context) -> Self {
         let mut document = openapi::Document::new(context.daemon.name());
         common::describe(&mut document);
-        Self { router: Router::new(), gate: context.gate.clone(), document, on_socket: false }
+        Self { router: Router::new(), gate: context.gate.clone(), document, socket: None }
     }
 
-    /// Endpoints on a private Unix socket, where [`Needs::Socket`] is met by being there.
+    /// Endpoints on a private Unix socket, where [`Needs::Socket`](proto::Needs::Socket) is met by
+    /// being there.
     pub fn on_socket(context: &Context) -> Self {
-        Self { on_socket: true, ..Self::new(context) }
+        Self::on_socket_of("anonymous", context)
+    }
+
+    /// The same, where the socket says who calls: the audit log names `subject`.
+    pub fn on_socket_of(subject: impl Into<Cow<'static, str>>, context: &Context) -> Self {
+        Self { socket: Some(subject.into()), ..Self::new(context) }
     }
 
     /// Adds `endpoint`, served by `handler`, which answers 200.
@@ -76,15 +88,26 @@ impl Api {
     {
         let route = endpoint.route;
         self.document.endpoint::<Req, Res>(route, success.as_u16());
-        let guard = Arc::new(Guard { gate: self.gate.clone(), on_socket: self.on_socket, route });
+        let guard = Arc::new(self.guard(route));
         let serve = move |request: Request| {
             let (guard, state, handler) = (guard.clone(), state.clone(), handler.clone());
             async move {
                 let (mut parts, body) = request.into_parts();
-                let caller = guard.admit(&parts).await?;
-                let request = decode::<Req>(route, &mut parts, body).await?;
-                let answer = handler(state, caller, request).await?;
-                Ok::<_, Failure>((success, Json(answer)))
+                let (asker, mut known) = (Asker::of(&parts), None);
+                let answer = async {
+                    let caller = guard.admit(&parts).await?;
+                    known = Some(caller.clone());
+                    let request = decode::<Req>(route, &mut parts, body).await?;
+                    handler(state, caller, request).await
+                };
+                match answer.await {
+                    Ok(answer) => Ok((success, Json(answer))),
+                    Err(failure) => {
+                        let why = failure.why();
+                        guard.note(&asker, known.as_ref(), failure.status(), Some(why)).await;
+                        Err(failure)
+                    }
+                }
             }
         };
         self.add(route, on(filter(route.method), serve));
@@ -95,18 +118,31 @@ impl Api {
     /// an extension of the request.
     pub fn raw(&mut self, route: Route, served: MethodRouter) -> &mut Self {
         self.document.raw(route);
-        let guard = Arc::new(Guard { gate: self.gate.clone(), on_socket: self.on_socket, route });
+        let guard = Arc::new(self.guard(route));
         let check = move |request: Request, next: middleware::Next| {
             let guard = guard.clone();
             async move {
                 let (mut parts, body) = request.into_parts();
-                let caller = guard.admit(&parts).await?;
-                parts.extensions.insert(caller);
-                Ok::<_, Failure>(next.run(Request::from_parts(parts, body)).await)
+                let (asker, mut known) = (Asker::of(&parts), None);
+                let response = match guard.admit(&parts).await {
+                    Ok(caller) => {
+                        known = Some(caller.clone());
+                        parts.extensions.insert(caller);
+                        next.run(Request::from_parts(parts, body)).await
+                    }
+                    Err(failure) => failure.into_response(),
+                };
+                let why = response.extensions().get::<Why>().cloned();
+                guard.note(&asker, known.as_ref(), response.status(), why).await;
+                response
             }
         };
         self.add(route, served.layer(middleware::from_fn(check)));
         self
+    }
+
+    fn guard(&self, route: Route) -> Guard {
+        Guard { gate: self.gate.clone(), route, socket: self.socket.clone() }
     }
 
     fn add(&mut self, route: Route, served: MethodRouter) {
@@ -121,7 +157,7 @@ impl Api {
 
     /// The router, with the document of its endpoints on `GET /openapi.json`.
     pub fn into_router(self) -> Router {
-        if self.on_socket {
+        if self.socket.is_some() {
             return self.router;
         }
         let document = Arc::new(self.document.into_json());
@@ -150,24 +186,6 @@ mod common {
         document.endpoint::<Nothing, DaemonSecrets>(SECRETS.route, 200);
         document.endpoint::<Nothing, DaemonSecrets>(REFRESH_SECRETS.route, 200);
         document.endpoint::<ForgetSecret, DaemonSecrets>(FORGET_SECRET.route, 200);
-    }
-}
-
-/// Admits callers to one route.
-#[derive(Debug)]
-struct Guard {
-    gate: Gate,
-    on_socket: bool,
-    route: Route,
-}
-
-impl Guard {
-    async fn admit(&self, parts: &Parts) -> Result<Caller, Failure> {
-        match self.route.needs {
-            Needs::Socket if self.on_socket => Ok(Caller::anonymous()),
-            Needs::Socket => Err(Failure::forbidden("this is served on a private socket only")),
-            _ => self.gate.admit(&parts.headers, self.route).await,
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a caller is told when a request fails: `application/problem+json` (RFC 9457).
 
+use crate::refusals::Why;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -16,6 +17,8 @@ pub struct Failure {
     status: StatusCode,
     problem: Box<Problem>,
     retry_after: Option<Duration>,
+    /// More about a refusal, for the audit log. Never told to the caller.
+    why: Option<Box<Why>>,
 }
 
 impl Failure {
@@ -33,6 +36,7 @@ impl Failure {
             status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             problem,
             retry_after: None,
+            why: None,
         }
     }
 
@@ -91,6 +95,27 @@ impl Failure {
         self
     }
 
+    /// For whom or what this was asked, for the audit log alone. Never a credential.
+    #[must_use]
+    pub fn about(mut self, what: impl Into<String>) -> Self {
+        self.why.get_or_insert_default().about = Some(what.into());
+        self
+    }
+
+    /// Why this is refused, and who is, for the audit log alone.
+    pub(crate) fn because(mut self, reason: &'static str, subject: Option<String>) -> Self {
+        let why = self.why.get_or_insert_default();
+        (why.reason, why.subject) = (Some(reason.into()), subject);
+        self
+    }
+
+    /// What the audit log is told of it.
+    pub(crate) fn why(&self) -> Why {
+        let mut why = self.why.as_deref().cloned().unwrap_or_default();
+        why.reason.get_or_insert_with(|| self.problem.code.clone().into());
+        why
+    }
+
     /// When to try again.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
@@ -111,7 +136,10 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let why = self.why();
         let mut response = (self.status, Json(*self.problem)).into_response();
+        // For whoever served the request by hand and has to know why it was refused.
+        response.extensions_mut().insert(why);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {

@@ -1,6 +1,6 @@
 //! Who may call: bearer tokens and shared secrets, checked in one place for every endpoint.
 
-use crate::{AUTHD_SERVICE_KEY, Clock, Failure, Metrics};
+use crate::{AUTHD_SERVICE_KEY, Clock, Failure, Metrics, ledger::Refused, refusals::Refusals};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use auth::{Caller, Expect, Jwks, Kind, TokenError, Verifier};
@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use prometheus_client::{
     encoding::EncodeLabelSet, metrics::counter::Counter, metrics::family::Family,
 };
-use proto::{Daemon, Needs, Route, Timestamp};
+use proto::{Daemon, Needs, Route, Timestamp, routd::Act};
 use secrets::{Name, seal::SECRETS_KEY};
 use std::{
     collections::BTreeMap,
@@ -90,6 +90,7 @@ struct Inner {
     checks: RwLock<BTreeMap<&'static str, Arc<dyn SecretCheck>>>,
     forgetting: ArcSwapOption<Arc<dyn Forgetting>>,
     refused: Family<Refusal, Counter>,
+    refusals: Refusals,
 }
 
 struct Known {
@@ -100,7 +101,7 @@ struct Known {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Refusal {
     path: &'static str,
-    reason: &'static str,
+    reason: String,
 }
 
 impl Gate {
@@ -111,6 +112,7 @@ impl Gate {
         Self(Arc::new(Inner {
             daemon,
             issuer: auth::issuer(instance),
+            refusals: Refusals::new(daemon, clock.clone()),
             clock,
             keys: ArcSwapOption::empty(),
             known: ArcSwapOption::empty(),
@@ -135,6 +137,32 @@ impl Gate {
     /// Has `what` end what was made with earlier values of a secret, when these are forgotten.
     pub fn on_forget(&self, what: Arc<dyn Forgetting>) {
         self.0.forgetting.store(Some(Arc::new(what)));
+    }
+
+    /// Has the rows of the audit log that tell of refusals kept by `keep`, which answers once they
+    /// are on the disk. Without it, they are in the log alone.
+    pub fn keep_refusals<F, Fut, E>(&self, keep: F)
+    where
+        F: Fn(Vec<Act>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::error::Error + 'static,
+    {
+        self.0.refusals.keep_with(Box::new(move |acts| {
+            let kept = keep(acts);
+            Box::pin(async move { kept.await.map_err(|error| crate::chain(&error)) })
+        }));
+    }
+
+    /// Where refusals are noted.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Counts a refusal and notes it for the audit.
+    pub(crate) fn refuse(&self, path: &'static str, refused: Refused) {
+        let reason = refused.reason.to_string();
+        self.0.refused.get_or_create(&Refusal { path, reason }).inc();
+        self.0.refusals.note(refused);
     }
 
     /// The earlier values of `name` are forgotten: ends what was made with them, here and, by the
@@ -175,7 +203,8 @@ impl Gate {
         let admitted = match route.needs {
             Needs::Nobody => return Ok(Caller::anonymous()),
             Needs::Socket => {
-                Err((Failure::forbidden("this is served on a private socket"), "socket"))
+                let failure = Failure::forbidden("this is served on a private socket");
+                Err(Refusing::of(failure, "socket"))
             }
             Needs::Scope(scope) => self.by_token(headers, scope).await,
             Needs::Secret(name) => self.by_secret(headers, name).await,
@@ -184,60 +213,53 @@ impl Gate {
                 _ => self.by_secret(headers, name).await,
             },
         };
-        admitted.map_err(|(failure, reason)| {
-            self.0.refused.get_or_create(&Refusal { path: route.path, reason }).inc();
-            tracing::warn!(path = route.path, reason, "a request was refused");
-            failure
-        })
+        admitted.map_err(|Refusing { failure, reason, subject }| failure.because(reason, subject))
     }
 
-    async fn by_token(
-        &self,
-        headers: &HeaderMap,
-        scope: &str,
-    ) -> Result<Caller, (Failure, &'static str)> {
+    async fn by_token(&self, headers: &HeaderMap, scope: &str) -> Result<Caller, Refusing> {
         let shown = credential(headers).ok_or_else(|| {
-            (Failure::unauthorized("send `Authorization: Bearer` with a token from authd"), "none")
+            let detail = "send `Authorization: Bearer` with a token from authd";
+            Refusing::of(Failure::unauthorized(detail), "none")
         })?;
         let caller = self.verify(shown, &[Kind::Service, Kind::Operator, Kind::User]).await?;
         if caller.may(scope) {
             return Ok(caller);
         }
         let detail = format!("{} lacks the scope {scope}", caller.subject());
-        Err((Failure::forbidden(detail), "scope"))
+        Err(Refusing {
+            failure: Failure::forbidden(detail),
+            reason: "scope",
+            subject: Some(caller.subject().to_string()),
+        })
     }
 
-    async fn by_secret(
-        &self,
-        headers: &HeaderMap,
-        name: &'static str,
-    ) -> Result<Caller, (Failure, &'static str)> {
+    async fn by_secret(&self, headers: &HeaderMap, name: &'static str) -> Result<Caller, Refusing> {
         let check = {
             let checks = self.0.checks.read().unwrap_or_else(PoisonError::into_inner);
             checks.get(name).cloned()
         };
         let shown = credential(headers).ok_or_else(|| {
             let detail = format!("send `Authorization: Bearer` with {name}");
-            (Failure::unauthorized(detail), "none")
+            Refusing::of(Failure::unauthorized(detail), "none")
         })?;
         let Some(check) = check else {
             let detail = format!("{name} is not checked yet; try again");
-            return Err((Failure::unavailable(detail), "starting"));
+            return Err(Refusing::of(Failure::unavailable(detail), "starting"));
         };
         check.check(shown.as_bytes()).await.ok_or_else(|| {
             let detail = format!("this is not a {name} that {} accepts", self.0.daemon);
-            (Failure::unauthorized(detail), "secret")
+            Refusing::of(Failure::unauthorized(detail), "secret")
         })
     }
 
     /// Whose token it is. Fetches the keys again, once, for a key that is not known.
-    async fn verify(&self, token: &str, kinds: &[Kind]) -> Result<Caller, (Failure, &'static str)> {
+    async fn verify(&self, token: &str, kinds: &[Kind]) -> Result<Caller, Refusing> {
         let expect = Expect { audience: self.0.daemon.name(), kinds };
         let mut known = self.keys(KEYS_MAX_AGE_MS).await;
         for again in [true, false] {
             let Some(keys) = &known else {
                 let detail = "the keys that verify tokens could not be fetched from authd yet";
-                return Err((Failure::unavailable(detail), "keys"));
+                return Err(Refusing::of(Failure::unavailable(detail), "keys"));
             };
             let now = self.0.clock.now().0.div_euclid(1000);
             match keys.verifier.verify(token, &expect, now) {
@@ -246,11 +268,13 @@ impl Gate {
                     known = self.newer_keys(keys.fetched_at).await;
                 }
                 Err(error) => {
-                    return Err((Failure::unauthorized(error.to_string()), reason(&error)));
+                    let failure = Failure::unauthorized(error.to_string());
+                    let subject = keys.verifier.subject(token).map(|subject| subject.to_string());
+                    return Err(Refusing { failure, reason: reason(&error), subject });
                 }
             }
         }
-        Err((Failure::unauthorized("the token's key is not known"), "key"))
+        Err(Refusing::of(Failure::unauthorized("the token's key is not known"), "key"))
     }
 
     /// The keys, fetched again: a few times a second at most, so that strangers who name keys that
@@ -323,8 +347,23 @@ impl Gate {
     /// Without it, no `X-User-*` or `X-Forwarded-*` header means anything.
     pub async fn verify_edge(&self, headers: &HeaderMap) -> Option<EdgeIdentity> {
         let shown = headers.get(EDGE_HEADER)?.to_str().ok()?;
-        let caller = self.verify(shown, &[Kind::Service]).await.ok()?;
-        if !caller.is_service(Daemon::Proxyd) {
+        let verified = self.verify(shown, &[Kind::Service]).await;
+        let refused = match verified {
+            Ok(caller) if caller.is_service(Daemon::Proxyd) => None,
+            Ok(caller) => Some(("edge", Some(caller.subject().to_string()))),
+            Err(refusing) => Some((refusing.reason, refusing.subject)),
+        };
+        if let Some((reason, subject)) = refused {
+            // The request is served all the same, as a stranger's.
+            let refused = Refused {
+                subject: subject.map_or("anonymous".into(), Into::into),
+                from: "unproved".to_owned(),
+                route: EDGE_HEADER.into(),
+                status: 200,
+                reason: reason.into(),
+                about: String::new(),
+            };
+            self.refuse(EDGE_HEADER, refused);
             return None;
         }
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -339,6 +378,21 @@ impl Gate {
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Gate({})", self.0.daemon)
+    }
+}
+
+/// A request that is not admitted.
+struct Refusing {
+    failure: Failure,
+    /// Why, in a word for the audit log and the metric.
+    reason: &'static str,
+    /// Who, where the credential proves that and is still refused.
+    subject: Option<String>,
+}
+
+impl Refusing {
+    fn of(failure: Failure, reason: &'static str) -> Self {
+        Self { failure, reason, subject: None }
     }
 }
 

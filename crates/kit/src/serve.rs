@@ -57,6 +57,9 @@ impl Late {
 /// The router of a daemon: the common endpoints, and `late` for everything else.
 pub(crate) fn front(context: &Context, late: Late) -> Router {
     let started_at = context.clock.now();
+    // Whoever is served may be refused, from the first request on.
+    let refusals = context.gate.refusals().clone();
+    context.tasks.spawn("refusals", refusals.follow(context.health.clone(), context.stop.clone()));
     let mut common = api::Api::new(context);
     common.mount(HEALTH, context.clone(), move |context, _, _| health(context, started_at));
     common.mount(SECRETS, context.clone(), |context, _, _: Nothing| async move {

@@ -1,4 +1,4 @@
-//! `arizuko audit` and `arizuko trace`.
+//! `arizuko trace`.
 
 use crate::{
     failure::Failure,
@@ -8,47 +8,8 @@ use crate::{
 };
 use proto::{
     Daemon, Jid, Opaque,
-    routd::{self, AuditQuery, AuditRow, TRACE, TraceQuery},
+    routd::{self, TRACE, TraceQuery},
 };
-use serde::Serialize;
-
-#[derive(Serialize)]
-struct Row {
-    daemon: Daemon,
-    #[serde(flatten)]
-    row: AuditRow,
-}
-
-pub(super) async fn audit(instance: &Instance, limit: u32, output: Output) -> Result<(), Failure> {
-    let session = Session::begin(instance).await?;
-    let query = AuditQuery { before: None, limit: Some(limit) };
-    let mut rows = Vec::new();
-    let owners = [
-        (Daemon::Routd, routd::AUDIT),
-        (Daemon::Authd, proto::authd::AUDIT),
-        (Daemon::Runed, proto::runed::AUDIT),
-    ];
-    for (daemon, endpoint) in owners {
-        let page = session.peer(daemon).call(&endpoint, &query).await?;
-        rows.extend(page.rows.into_iter().map(|row| Row { daemon, row }));
-    }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.row.at));
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    output.print(&rows, |rows| {
-        let row = |Row { daemon, row }: &Row| {
-            vec![
-                row.at.to_string(),
-                daemon.to_string(),
-                row.actor.clone(),
-                row.action.clone(),
-                row.target.clone(),
-                row.detail.clone(),
-            ]
-        };
-        let rows: Vec<_> = rows.iter().map(row).collect();
-        table(&["TIME", "DAEMON", "WHO", "WHAT", "TO", "MORE"], &rows)
-    })
-}
 
 pub(super) async fn trace(
     instance: &Instance,
