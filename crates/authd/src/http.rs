@@ -92,7 +92,6 @@ async fn admit(
     {
         return Ok(());
     }
-    let failure = refusal(daemon, app.service_keys.minter(daemon), presented.is_some());
     app.refused.get_or_create(&Asked { subject: daemon.subject() }).inc();
     let failure = refusal(daemon, app.service_keys.minter(daemon), presented.is_some());
     Err(failure.about(daemon.subject()))
@@ -165,7 +164,7 @@ async fn rekey(app: Arc<App>, caller: Caller, request: Rekey) -> Result<SigningK
 }
 
 async fn database_key(app: Arc<App>, _: Caller, _: Nothing) -> Result<DatabaseKey, Failure> {
-    let wraps = app.store.wraps().await.map_err(failed)?;
+    let wraps = app.store.wraps(app.clock.now()).await.map_err(failed)?;
     let opened_by = wraps.into_iter().map(|stored| stored.wrap.key_id).collect();
     Ok(DatabaseKey { database: DATABASE.into(), opened_by })
 }

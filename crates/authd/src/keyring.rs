@@ -117,8 +117,9 @@ impl Keyring {
         rules: Rules,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let stored = store.wraps().await.map_err(start_error::at_start)?;
-        let wraps: Vec<_> = stored.iter().map(|stored| stored.wrap.clone()).collect();
+        let now = clock.now();
+        let kept = store.wraps(now).await.map_err(start_error::at_start)?;
+        let wraps: Vec<_> = kept.into_iter().map(|kept| kept.wrap).collect();
         let accepted: Vec<_> = secrets_key.accepted().collect();
         let unlocked = unlock(DATABASE, &wraps, &accepted).map_err(start_error::not_unlocked)?;
         let data_key = unlocked.key;
@@ -126,7 +127,6 @@ impl Keyring {
         // Read before anything is written: a database that does not open must stay as it is.
         let opened = open_rows(&data_key, &rows).map_err(start_error::at_start)?;
         drop(opened);
-        let now = clock.now();
         let ops = sweep(&rows, &rules, now);
         if !unlocked.write.is_empty() {
             let act = act(now, BY_ITSELF, "wrap.add", "", "");
@@ -183,11 +183,12 @@ impl Keyring {
         Ok(Plain(self.0.live.load().data_key.open(sealed, &value_row(name))?))
     }
 
-    /// Waits until somebody noticed that there is something to do, or `SECRETS_KEY` changed.
+    /// Waits until somebody noticed that there is something to do, or another `SECRETS_KEY` is
+    /// accepted, or one less.
     pub(crate) async fn due(&self, secrets_key: &mut Watched<SecretsKey>) {
         tokio::select! {
             () = self.0.wake.notified() => {}
-            () = secrets_key.changed() => {}
+            () = secrets_key.accepted_changed() => {}
         }
     }
 
@@ -237,11 +238,13 @@ impl Keyring {
     }
 
     /// Wraps the data key under the current `SECRETS_KEY`, and lets go of the wraps of those whose
-    /// overlap has ended. Doing it again changes nothing.
-    pub(crate) async fn rewrap(&self) -> Result<(), KeyringError> {
+    /// overlap has ended. Doing it again changes nothing. Answers after how long to do it again,
+    /// where a wrap waits for its end.
+    pub(crate) async fn rewrap(&self) -> Result<Option<Duration>, KeyringError> {
         let _one_at_a_time = self.0.changing.lock().await;
-        let stored = self.0.store.wraps().await?;
-        let wraps: Vec<_> = stored.iter().map(|stored| stored.wrap.clone()).collect();
+        let now = self.0.clock.now();
+        let kept = self.0.store.wraps(now).await?;
+        let wraps: Vec<_> = kept.iter().map(|kept| kept.wrap.clone()).collect();
         let accepted: Vec<_> = self.0.secrets_key.accepted().collect();
         let held = self.0.live.load().data_key.clone();
         let mut todo = match unlock(DATABASE, &wraps, &accepted) {
@@ -253,21 +256,13 @@ impl Keyring {
             }
             Err(error @ UnlockError::System { .. }) => return Err(error.into()),
         };
-        let now = self.0.clock.now();
-        let overlap = i64::try_from(self.0.rules.overlap.as_millis()).unwrap_or(i64::MAX);
-        let current = accepted.first().map(|key| key.id().to_owned());
-        let settled = stored.iter().any(|stored| {
-            Some(&stored.wrap.key_id) == current.as_ref() && now >= stored.made.plus(overlap)
-        });
-        if !settled {
-            // A restart may have lost sight of the earlier SECRETS_KEY; going back must still work.
-            todo.delete.clear();
+        let overlap = self.0.rules.overlap;
+        let again = accepted.first().and_then(|current| todo.keep_for(overlap, &kept, current));
+        if !todo.write.is_empty() || !todo.delete.is_empty() {
+            let act = act(now, BY_ITSELF, "wrap.add", "", "");
+            self.0.store.change_wraps(todo.write, todo.delete, act).await?;
         }
-        if todo.write.is_empty() && todo.delete.is_empty() {
-            return Ok(());
-        }
-        let act = act(now, BY_ITSELF, "wrap.add", "", "");
-        Ok(self.0.store.change_wraps(todo.write, todo.delete, act).await?)
+        Ok(again)
     }
 
     /// Seals everything anew under a new data key, and leaves nothing in the file that an earlier

@@ -41,6 +41,7 @@ mod store;
 mod sweep_loop;
 mod token;
 
+pub use service_key::NO_SERVICE_KEY;
 pub use settings::KEY_ROTATION_INTERVAL;
 pub use token::{OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE};
 
@@ -101,9 +102,9 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     let store =
         Store::open(&path).await.map_err(|error| StartError::sorted(error.exit_code(), &error))?;
     context.keep(store.kept());
-    let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     let keeper = store.keeper();
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
+    let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     context.gate.use_keys(Arc::new(ring.clone()));
     let app = App::new(context, store, ring, service_keys).await;
     let app = Arc::new(app.map_err(start_error::at_start)?);

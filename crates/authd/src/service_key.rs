@@ -11,6 +11,10 @@ use secrets::{
 };
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+/// What is wrong where authd has no service key at all, although it can do without each of them.
+pub const NO_SERVICE_KEY: &str = "authd has neither AUTHD_SERVICE_KEY nor any \
+     AUTHD_SERVICE_KEY_<DAEMON>, so no daemon could prove itself";
+
 /// A key as it is checked; `None` where no source has it.
 pub(crate) struct Key(Option<Arc<Secret>>);
 
@@ -112,9 +116,7 @@ impl ServiceKeys {
         let keys = Self { shared, own: all.into_iter().collect() };
         if Daemon::ALL.into_iter().all(|daemon| keys.minter(daemon) == Minter::Nobody) {
             return Err(StartError::Config {
-                what: "authd has neither AUTHD_SERVICE_KEY nor any AUTHD_SERVICE_KEY_<DAEMON>, so \
-                       no daemon could prove itself"
-                    .into(),
+                what: NO_SERVICE_KEY.into(),
                 hint: "put AUTHD_SERVICE_KEY into a source that SECRETS_SOURCES names \
                        (`arizuko create` makes one) and start again"
                     .into(),

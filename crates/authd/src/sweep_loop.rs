@@ -25,7 +25,9 @@ pub(crate) async fn run(app: Arc<App>, health: Health) {
     let mut secrets_key = app.ring.secrets_key();
     let mut tidied = Timestamp(i64::MIN);
     loop {
-        report(&health, "SECRETS_KEY", app.ring.rewrap().await);
+        let rewrapped = app.ring.rewrap().await;
+        let again = rewrapped.as_ref().ok().copied().flatten();
+        report(&health, "SECRETS_KEY", rewrapped.map(drop));
         report(&health, "signing keys", app.ring.sweep().await);
         let now = app.clock.now();
         if now >= tidied.plus(TIDY_MS) {
@@ -37,7 +39,7 @@ pub(crate) async fn run(app: Arc<App>, health: Health) {
         sleep(SPACING).await;
         tokio::select! {
             () = app.ring.due(&mut secrets_key) => {}
-            () = sleep(TICK) => {}
+            () = sleep(again.map_or(TICK, |again| again.min(TICK))) => {}
         }
     }
 }

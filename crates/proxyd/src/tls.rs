@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use rustls::{
     ServerConfig,
     server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SigningKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use secrets::{
@@ -31,8 +31,10 @@ const FILE_MAX: usize = secrets::SECRET_BYTES_MAX;
 pub static TLS_PAIR: Bundle<Tls> = Bundle {
     needs: const {
         &[
-            Need::optional(CERT, "the certificate chain that the edge shows; PEM, or a path to it"),
-            Need::optional(KEY, "the private key of that certificate; PEM, or a path to it"),
+            Need::optional(CERT, "the certificate chain that the edge shows; PEM, or a path to it")
+                .alone(|cert| chain_of(&Part::new(cert.clone())?, now()).map(drop)),
+            Need::optional(KEY, "the private key of that certificate; PEM, or a path to it")
+                .alone(|key| key_of(&Part::new(key.clone())?).map(drop)),
         ]
     },
     role: Role::Uses,
@@ -141,25 +143,33 @@ fn now() -> i64 {
 
 /// Checks all that would fail in use: that both parse, belong together, and are within their dates.
 fn check(cert: &Part, key: &Part, now: i64) -> Result<Checked, Malformed> {
-    let chain = cert.with_pem(|pem| {
+    let (chain, not_after) = chain_of(cert, now)?;
+    let pair = CertifiedKey::new(chain, key_of(key)?);
+    match pair.keys_match() {
+        Ok(()) => Ok(Checked { pair: Arc::new(pair), not_after }),
+        Err(_) => Err(Malformed::because("the certificate and the private key do not match")),
+    }
+}
+
+/// The chain, and when its first certificate ends.
+fn chain_of(cert: &Part, now: i64) -> Result<(Vec<CertificateDer<'static>>, i64), Malformed> {
+    let chain: Vec<_> = cert.with_pem(|pem| {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         chain.map_err(|_| Malformed::because("the certificate is not PEM"))
     })?;
     let leaf = chain.first().ok_or(Malformed::because("there is no certificate in the PEM"))?;
     let not_after = check_dates(leaf, now)?;
-    let pair = key.with_pem(|pem| {
+    Ok((chain, not_after))
+}
+
+/// The private key, as handshakes use it.
+fn key_of(key: &Part) -> Result<Arc<dyn SigningKey>, Malformed> {
+    key.with_pem(|pem| {
         let key = PrivateKeyDer::from_pem_slice(pem)
             .map_err(|_| Malformed::because("there is no private key in the PEM"))?;
-        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|_| {
-            Malformed::because("the private key is of a kind that TLS does not use")
-        })?;
-        let pair = CertifiedKey::new(chain.clone(), key);
-        match pair.keys_match() {
-            Ok(()) => Ok(Arc::new(pair)),
-            Err(_) => Err(Malformed::because("the certificate and the private key do not match")),
-        }
-    })?;
-    Ok(Checked { pair, not_after })
+        rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
+            .map_err(|_| Malformed::because("the private key is of a kind that TLS does not use"))
+    })
 }
 
 fn check_dates(leaf: &CertificateDer<'_>, now: i64) -> Result<i64, Malformed> {

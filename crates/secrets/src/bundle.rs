@@ -4,7 +4,7 @@ use crate::{Malformed, Name, Secret};
 use std::{fmt, sync::Arc};
 
 /// One name in a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Need {
     /// Which secret.
     pub name: Name,
@@ -12,19 +12,33 @@ pub struct Need {
     pub required: bool,
     /// What it is for, in one phrase, for `arizuko secrets check` and the documentation.
     pub about: &'static str,
+    /// What can be said of its value without the rest of the bundle; see [`Need::alone`].
+    pub alone: Option<CheckAlone>,
 }
+
+/// Whether a value can be good, whatever the rest of its bundle is.
+pub type CheckAlone = fn(&Arc<Secret>) -> Result<(), Malformed>;
 
 impl Need {
     /// A secret without which the bundle cannot be.
     #[must_use]
     pub const fn required(name: Name, about: &'static str) -> Self {
-        Self { name, required: true, about }
+        Self { name, required: true, about, alone: None }
     }
 
     /// A secret that the bundle can do without.
     #[must_use]
     pub const fn optional(name: Name, about: &'static str) -> Self {
-        Self { name, required: false, about }
+        Self { name, required: false, about, alone: None }
+    }
+
+    /// Says how to check a value by itself, where the bundle's parser checks whether several belong
+    /// together: then one of them can be written before the others, and rubbish is refused all the
+    /// same.
+    #[must_use]
+    pub const fn alone(mut self, check: CheckAlone) -> Self {
+        self.alone = Some(check);
+        self
     }
 }
 

@@ -21,7 +21,7 @@ use aws_lc_rs::{
     hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
     rand as random,
 };
-use std::{fmt, sync::Arc};
+use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
 /// `SECRETS_KEY`.
@@ -279,6 +279,54 @@ pub struct Unlocked {
     pub write: Vec<Wrap>,
     /// Ids of keys whose wraps to delete.
     pub delete: Vec<String>,
+}
+
+/// A wrap as a database keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptWrap {
+    /// The wrap.
+    pub wrap: Wrap,
+    /// How long ago its `SECRETS_KEY` became the current one: when the wrap was last written.
+    pub age: Duration,
+}
+
+impl Unlocked {
+    /// Has each wrap stay until `overlap` after another `SECRETS_KEY` took over from its own. What is
+    /// accepted is known to a process only as long as it runs; this is known to the database, so that
+    /// going back works after a restart too.
+    ///
+    /// A `current` key that is not the newest of `kept` has come back: its wrap is to be written
+    /// again, which makes it the newest, so that the one it took over from has its overlap as well.
+    ///
+    /// Answers after how long to do it again, where a wrap waits for its end.
+    pub fn keep_for(
+        &mut self,
+        overlap: Duration,
+        kept: &[KeptWrap],
+        current: &SecretsKey,
+    ) -> Option<Duration> {
+        let is_current = |kept: &KeptWrap| kept.wrap.key_id == current.id;
+        let mut newest_first: Vec<&KeptWrap> = kept.iter().collect();
+        newest_first.sort_by_key(|kept| (kept.age, Reverse(is_current(kept))));
+        let comes_back = newest_first.iter().skip(1).find(|kept| is_current(kept));
+        if let Some(kept) = comes_back
+            && !self.write.iter().any(|wrap| wrap.key_id == current.id)
+        {
+            self.write.push(kept.wrap.clone());
+        }
+        let (mut replaced, mut again) = (Duration::ZERO, None::<Duration>);
+        for kept in newest_first {
+            let left = overlap.saturating_sub(replaced);
+            replaced = kept.age;
+            let key_id = &kept.wrap.key_id;
+            if left.is_zero() || !self.delete.contains(key_id) {
+                continue;
+            }
+            self.delete.retain(|id| id != key_id);
+            again = Some(again.map_or(left, |known| known.min(left)));
+        }
+        again
+    }
 }
 
 /// Opens the data key of `database` with the accepted values of `SECRETS_KEY` (the current one

@@ -5,14 +5,8 @@ use crate::signing_key::{Key, State};
 use db::Tx;
 use proto::Timestamp;
 use rusqlite::OptionalExtension;
-use secrets::seal::Wrap;
-
-/// A wrap of the data key, and since when it is there.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredWrap {
-    pub(crate) wrap: Wrap,
-    pub(crate) made: Timestamp,
-}
+use secrets::seal::{KeptWrap, Wrap};
+use std::time::Duration;
 
 /// A signing key as it is kept.
 #[derive(Clone, Debug)]
@@ -53,12 +47,15 @@ pub(crate) struct Renewal {
 }
 
 impl Store {
-    pub(crate) async fn wraps(&self) -> Result<Vec<StoredWrap>, StoreError> {
-        let rows = self.db.read(|conn| {
+    /// The wraps of the data key, each with its age at `now`.
+    pub(crate) async fn wraps(&self, now: Timestamp) -> Result<Vec<KeptWrap>, StoreError> {
+        let rows = self.db.read(move |conn| {
             conn.prepare_cached("SELECT key_id, wrapped, made_at_ms FROM wraps ORDER BY key_id")?
                 .query_map([], |row| {
                     let wrap = Wrap { key_id: row.get(0)?, bytes: row.get(1)? };
-                    Ok(StoredWrap { wrap, made: Timestamp(row.get(2)?) })
+                    let age = now.0.saturating_sub(row.get(2)?);
+                    let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+                    Ok(KeptWrap { wrap, age })
                 })?
                 .collect()
         });

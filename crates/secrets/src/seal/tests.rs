@@ -127,3 +127,49 @@ fn debug_shows_no_key() {
     assert!(shown.contains("DataKey(..)"));
     assert!(!shown.contains("one-"), "{shown}");
 }
+
+/// The wraps of keys that became current so many seconds ago.
+fn kept(of: &[(&str, u64)]) -> Vec<KeptWrap> {
+    let data_key = DataKey::generate().unwrap();
+    let one = |(name, age): &(&str, u64)| KeptWrap {
+        wrap: data_key.wrap(&key(name), "routd.db").unwrap(),
+        age: Duration::from_secs(*age),
+    };
+    of.iter().map(one).collect()
+}
+
+/// What is written, what is deleted, and after how many seconds to look again, after a restart that
+/// knows of `current` alone.
+fn settled(of: &[(&str, u64)], current: &str) -> (Vec<String>, Vec<String>, Option<u64>) {
+    let (kept, current) = (kept(of), key(current));
+    let wraps: Vec<Wrap> = kept.iter().map(|kept| kept.wrap.clone()).collect();
+    let mut unlocked = unlock("routd.db", &wraps, std::slice::from_ref(&current)).unwrap();
+    let again = unlocked.keep_for(Duration::from_secs(100), &kept, &current);
+    let named = |id: &String| {
+        let name = of.iter().find(|(name, _)| key(name).id() == id);
+        name.map_or("another", |(name, _)| *name).to_owned()
+    };
+    let written = unlocked.write.iter().map(|wrap| named(&wrap.key_id)).collect();
+    let deleted = unlocked.delete.iter().map(named).collect();
+    (written, deleted, again.map(|again| again.as_secs()))
+}
+
+#[test]
+fn each_wrap_has_its_overlap_from_when_another_key_took_over() {
+    let none: Vec<String> = Vec::new();
+    let names = |of: &[&str]| -> Vec<String> { of.iter().map(|name| (*name).to_owned()).collect() };
+    // Replaced 30 s ago: 70 s are left, across any number of restarts.
+    assert_eq!(settled(&[("a", 900), ("b", 30)], "b"), (none.clone(), none.clone(), Some(70)));
+    assert_eq!(settled(&[("a", 900), ("b", 100)], "b"), (none.clone(), names(&["a"]), None));
+    // a to b to a: the way back begins now, however old the wrap under a is.
+    assert_eq!(settled(&[("a", 900), ("b", 500)], "a"), (names(&["a"]), none.clone(), Some(100)));
+    // Written again, a is the newest, and b ends when its time has come.
+    assert_eq!(settled(&[("a", 40), ("b", 500)], "a"), (none.clone(), none.clone(), Some(60)));
+    assert_eq!(settled(&[("a", 100), ("b", 500)], "a"), (none.clone(), names(&["b"]), None));
+    // Each from its own successor: a gave way 120 s ago, b 20 s ago.
+    let three = [("a", 900), ("b", 120), ("c", 20)];
+    assert_eq!(settled(&three, "c"), (none.clone(), names(&["a"]), Some(80)));
+    // As old as each other: the current one is taken for the newest, and nothing is written again.
+    assert_eq!(settled(&[("b", 50), ("a", 50)], "a"), (none.clone(), none.clone(), Some(50)));
+    assert_eq!(settled(&[("a", 50), ("b", 50)], "a"), (none.clone(), none, Some(50)));
+}
