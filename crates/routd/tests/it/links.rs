@@ -117,7 +117,9 @@ async fn verified(stage: &Stage, id: &proto::Opaque, secret: &[u8]) -> Result<Ve
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signing_secret_is_replaced_without_a_refused_delivery() {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let stage = Stage::new().await;
+    let mut stage = Stage::unstarted().timeless();
+    stage.start().await;
+    stage.add_group("atlas").await;
     let operator = stage.operator();
     let folder: proto::Folder = "atlas".parse().unwrap();
     let wanted = IssueLink {

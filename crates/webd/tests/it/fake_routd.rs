@@ -1,5 +1,6 @@
 //! A routd in memory, that speaks its contract.
 
+use aws_lc_rs::hmac;
 use axum::{
     Json, Router,
     extract::{Path, Query, State},
@@ -7,11 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proto::{
     Code, Jid, Opaque, Problem, Timestamp,
     routd::{
         FeedEvent, FeedItem, FeedPage, FeedQuery, Link, LinkKind, MessageAck, MessageOutcome,
-        MessageState, NewMessage, OutcomeQuery, ResolveLink,
+        MessageState, NewMessage, OutcomeQuery, ResolveLink, Verified, VerifyDelivery,
     },
 };
 use std::{
@@ -32,6 +34,8 @@ pub struct State_ {
     /// What was presented with each message, accepted or not, and the message's id.
     pub presented: Vec<(String, String)>,
     pub resolved: usize,
+    /// What deliveries may be signed with: now, and before.
+    pub signing: Vec<Vec<u8>>,
     /// The queries of the feed.
     pub polls: Vec<Option<i64>>,
 }
@@ -97,6 +101,7 @@ impl FakeRoutd {
             .route("/v1/messages", post(message))
             .route("/v1/messages/{id}/outcome", get(outcome))
             .route("/v1/tokens/resolve", post(resolve))
+            .route("/v1/tokens/{id}/verify", post(verify))
             .route("/v1/feed", get(feed))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -181,6 +186,23 @@ async fn resolve(State(fake): State<FakeRoutd>, Json(asked): Json<ResolveLink>) 
         Some(link) => Json(link.clone()).into_response(),
         None => problem(Code::NotFound, "no such link"),
     }
+}
+
+async fn verify(
+    State(fake): State<FakeRoutd>,
+    Path(id): Path<String>,
+    Json(mut shown): Json<serde_json::Value>,
+) -> Response {
+    shown["id"] = id.into();
+    let shown: VerifyDelivery = serde_json::from_value(shown).unwrap();
+    let payload = STANDARD.decode(&shown.payload).unwrap();
+    let fits = |secret: &Vec<u8>| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut shown = shown.signatures.iter().map(|one| STANDARD.decode(one).unwrap());
+        shown.any(|one| hmac::verify(&key, &payload, &one).is_ok())
+    };
+    let at = fake.state().signing.iter().position(fits);
+    Json(Verified { verified: at.is_some(), by_previous: at == Some(1) }).into_response()
 }
 
 async fn feed(

@@ -4,7 +4,9 @@ use crate::{
     fake_routd::{CHAT, FIRST, HOOK, SECOND},
     rig::{Webd, client},
 };
-use proto::routd::{LinkKind, MessageState};
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use proto::routd::{LinkKind, MessageState, Signature};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -174,4 +176,76 @@ async fn a_link_reads_the_outcome_of_its_own_messages_only() {
     assert_eq!((&ours["state"], &ours["done"]), (&json!("queued"), &json!(false)));
     let wrong = client().get(format!("{url}/{id}?wait=soon")).send().await.unwrap();
     assert_eq!(wrong.status(), 400);
+}
+
+fn sign(secret: &[u8], payload: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), payload).as_ref().to_vec()
+}
+
+fn signed_by(webd: &Webd, signature: Signature) {
+    let mut state = webd.routd.state();
+    state.links.get_mut(HOOK).unwrap().signature = Some(signature);
+    state.signing = vec![b"the-new-one".to_vec(), b"the-old-one".to_vec()];
+}
+
+#[tokio::test]
+async fn a_delivery_that_github_did_not_sign_reaches_nobody() {
+    let webd = Webd::start().await;
+    signed_by(&webd, Signature::Github);
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    let body = br#"{"zen":"Design for failure."}"#;
+    let send = |signature: Option<String>, id: &str| {
+        let request = client().post(&url).header("x-github-delivery", id).body(body.to_vec());
+        match signature {
+            Some(signature) => request.header("x-hub-signature-256", signature).send(),
+            None => request.send(),
+        }
+    };
+    let shown =
+        |secret: &[u8], body: &[u8]| Some(format!("sha256={}", hex::encode(sign(secret, body))));
+    for wrong in [None, shown(b"a-guess", body), shown(b"the-new-one", b"other"), Some("x".into())]
+    {
+        let answer = send(wrong, "d0").await.unwrap();
+        assert_eq!(answer.status(), 401);
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], "unauthorized");
+    }
+    assert!(webd.routd.state().presented.is_empty());
+    // In the middle of a rotation both secrets are good, and a delivery is stored once, whoever repeats it.
+    for (secret, id, duplicate) in
+        [(b"the-old-one", "d1", false), (b"the-new-one", "d2", false), (b"the-new-one", "d1", true)]
+    {
+        let answer = send(shown(secret, body), id).await.unwrap();
+        assert_eq!(answer.status(), 202);
+        assert_eq!(answer.json::<Value>().await.unwrap()["duplicate"], duplicate, "{id}");
+    }
+    assert_eq!(webd.routd.state().messages.len(), 2);
+}
+
+#[tokio::test]
+async fn a_standard_webhook_cannot_be_played_again_as_a_new_one() {
+    let webd = Webd::start().await;
+    signed_by(&webd, Signature::Standard);
+    let url = webd.url(&format!("/hook/{HOOK}"));
+    let now = webd.context.clock.now().0 / 1000;
+    let send = |id: &str, time: i64, signed_id: &str| {
+        let payload = format!("{signed_id}.{time}.hello");
+        let signature = STANDARD.encode(sign(b"the-new-one", payload.as_bytes()));
+        client()
+            .post(&url)
+            .header("webhook-id", id)
+            .header("webhook-timestamp", time)
+            .header("webhook-signature", format!("v1,AAAA v1,{signature}"))
+            .header("idempotency-key", format!("another-{time}-{}", rand::random::<u64>()))
+            .body("hello")
+            .send()
+    };
+    for expected in [false, true] {
+        let answer = send("msg_1", now, "msg_1").await.unwrap();
+        assert_eq!(answer.status(), 202);
+        assert_eq!(answer.json::<Value>().await.unwrap()["duplicate"], expected);
+    }
+    for (id, time, signed_id) in [("msg_2", now, "msg_1"), ("msg_3", now - 400, "msg_3")] {
+        assert_eq!(send(id, time, signed_id).await.unwrap().status(), 401, "{id}");
+    }
+    assert_eq!(webd.routd.state().messages.len(), 1);
 }

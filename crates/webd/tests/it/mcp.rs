@@ -126,7 +126,8 @@ async fn the_link_is_the_right() {
     let other = "other-token-0123456789abcdef";
     webd.routd.link(other, LinkKind::Chat, "web:corp/sales");
     let sent = tool(&webd, "send", json!({ "content": "ours" })).await;
-    let params = json!({ "name": "outcome", "arguments": { "id": sent["structuredContent"]["id"] } });
+    let params =
+        json!({ "name": "outcome", "arguments": { "id": sent["structuredContent"]["id"] } });
     let (_, theirs) = call(&webd, other, "tools/call", params).await;
     assert_eq!(theirs["result"]["isError"], true, "{theirs}");
     let got = client().get(webd.url(&format!("/chat/{CHAT}/mcp"))).send().await.unwrap();
