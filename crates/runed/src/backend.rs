@@ -42,14 +42,25 @@ pub trait Backend: Send + Sync {
     /// The kept part of what the run wrote. Empty for a run that wrote nothing or is not known.
     async fn log(&self, id: &RunId) -> Result<Log, BackendError>;
 
-    /// Ends every run of this instance that is not in `keep`, and removes what is left of those that began before
-    /// `forget_before`. What is left of a younger one stays, so that it is known not to be run again. Returns the ids
-    /// of those that were still alive.
-    async fn sweep(
-        &self,
-        keep: &BTreeSet<RunId>,
-        forget_before: Timestamp,
-    ) -> Result<Vec<RunId>, BackendError>;
+    /// Ends every run of this instance that nobody knows, and removes what is left of those that are old. What is left
+    /// of a younger one stays, so that it is known not to be run again. Returns the ids of those that were still alive.
+    async fn sweep(&self, sweep: Sweep<'_>) -> Result<Vec<RunId>, BackendError>;
+
+    /// What keeps every run from starting now, in one line, where it may pass. Asked every few seconds.
+    async fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// What a sweep takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep<'a> {
+    /// Runs that are known.
+    pub keep: &'a BTreeSet<RunId>,
+    /// Runs that began at this time or later are left alone: `keep` was read before they were known.
+    pub began_before: Timestamp,
+    /// What is left of runs that began before this is removed.
+    pub forget_before: Timestamp,
 }
 
 /// What a backend isolates on this machine.

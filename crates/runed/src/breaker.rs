@@ -26,7 +26,9 @@ impl Breaker {
     /// Whether a start may be tried; else, from when on.
     pub fn admits(self, now: Timestamp) -> Result<(), Timestamp> {
         // Once the pause is over one start is tried, and no second: a folder has one run at a time.
-        if now >= self.open_until { Ok(()) } else { Err(self.open_until) }
+        // A pause that would be longer than the longest was begun by a clock that has been set back since.
+        let pauses = now < self.open_until && self.open_until <= now.plus(PAUSE_MAX_MS);
+        if pauses { Err(self.open_until) } else { Ok(()) }
     }
 
     /// After a start that failed.
@@ -52,6 +54,7 @@ mod tests {
         assert_eq!(twice.admits(now), Ok(()), "two failures are bad luck");
         let open = twice.failed(now);
         assert_eq!(open.admits(now), Err(now.plus(PAUSE_MS)));
+        assert_eq!(open.admits(now.plus(-3_600_000)), Ok(()), "a clock set back holds up nobody");
         assert_eq!(open.admits(now.plus(PAUSE_MS)), Ok(()));
         let again = open.failed(now.plus(PAUSE_MS));
         assert_eq!(again.open_until, now.plus(3 * PAUSE_MS), "the second pause is twice as long");

@@ -130,7 +130,7 @@ mod tests {
         let home = homes.make(&name, Owner::own()).unwrap();
         assert_eq!(home, place.path().join("homes/corp"));
         assert_eq!(home.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        std::fs::write(home.join("kept"), "x").unwrap();
+        fs::write(home.join("kept"), "x").unwrap();
         assert_eq!(homes.make(&name, Owner::own()).unwrap(), home);
         assert!(home.join("kept").exists(), "a second run finds what the first left");
     }
@@ -140,14 +140,14 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let homes = Homes::open(&place.path().join("homes")).unwrap();
         let secret = place.path().join("store");
-        std::fs::create_dir(&secret).unwrap();
+        fs::create_dir(&secret).unwrap();
         symlink(&secret, place.path().join("homes/corp")).unwrap();
-        std::fs::write(place.path().join("homes/file"), "x").unwrap();
+        fs::write(place.path().join("homes/file"), "x").unwrap();
         for name in ["corp", "file"] {
             let refused = homes.make(&name.parse().unwrap(), Owner::own()).unwrap_err();
             assert!(matches!(refused, HomeError::NotOurs { .. }), "{name}: {refused}");
         }
-        assert_eq!(std::fs::read_dir(&secret).unwrap().count(), 0, "nothing was made behind it");
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 0, "nothing was made behind it");
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn shown(row: &Row) -> Answer<Run> {
 }
 
 fn broken(error: db::Error) -> Failure {
-    if error.is_retryable() {
+    if error.is_ours() {
         return Failure::unavailable(error.to_string()).retry_after(Duration::from_secs(1));
     }
     Failure::internal(&error)

@@ -24,7 +24,10 @@
 mod app;
 pub mod backend;
 pub mod breaker;
+mod choice;
 mod dispatch_loop;
+#[cfg(feature = "docker")]
+pub mod docker;
 mod drive;
 mod figures;
 mod homes;
@@ -41,18 +44,20 @@ mod shim;
 mod start_error;
 mod store;
 mod sweep_loop;
+mod trouble_loop;
 
 pub use sandbox::sandbox_main;
 pub use settings::{
-    BackendChoice, CONTAINER_BACKEND, CONTAINER_IMAGE, MAX_CONCURRENT_RUNS, SETTINGS,
+    AGENT_USER, AgentUser, BackendChoice, CONTAINER_BACKEND, CONTAINER_IMAGE, DOCKER_SOCKET,
+    EGRESS_NETWORK, HOST_APP_DIR, HOST_DATA_DIR, MAX_CONCURRENT_RUNS, SETTINGS,
 };
 pub use shim::shim_main;
 
 use app::App;
 use axum::Router;
-use backend::{Backend, NoBackend};
+use backend::Backend;
 use kit::{Api, Context, StartError};
-use process::{AgentCommand, GRACE, ProcessBackend, ProcessConfig, Without};
+use process::{AgentCommand, GRACE, Without};
 use secrets::AnyBundle;
 use settings::Values;
 use std::path::PathBuf;
@@ -122,9 +127,8 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
     context.keep(store.kept());
     let keeper = store.keeper();
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
-    context.keep(store.kept());
-    let backend = backend(&context, &values, programs).await?;
-    describe(&context, &*backend);
+    let backend = choice::backend(&context, &values, programs).await?;
+    describe(&*backend);
     let app = Arc::new(App::new(&context, values, store, backend));
     let (looped, stop) = (app.clone(), context.stop.clone());
     context.tasks.spawn("runed.dispatch", async move {
@@ -133,32 +137,20 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
             () = stop.cancelled() => {}
         }
     });
+    let (watched, stop) = (app.clone(), context.stop.clone());
+    context.tasks.spawn("runed.backend", async move {
+        tokio::select! {
+            () = trouble_loop::run(watched) => {}
+            () = stop.cancelled() => {}
+        }
+    });
     let mut api = Api::new(&context);
     http::mount(&mut api, &app);
     Ok(api.into_router())
 }
 
-async fn backend(
-    context: &Context,
-    values: &Values,
-    programs: Programs,
-) -> Result<Arc<dyn Backend>, StartError> {
-    match values.backend {
-        BackendChoice::None => Ok(Arc::new(NoBackend)),
-        BackendChoice::Process => {
-            let Programs { launcher, agent, grace, without } = programs;
-            let data_dir = context.data_dir.clone();
-            let config = ProcessConfig { data_dir, launcher, agent, grace, without };
-            let backend = ProcessBackend::new(config).await.map_err(|source| {
-                StartError::CannotCreate { path: context.data_dir.clone(), source }
-            })?;
-            Ok(Arc::new(backend))
-        }
-    }
-}
-
 /// Says what the backend isolates, once, where an operator looks.
-fn describe(context: &Context, backend: &dyn Backend) {
+fn describe(backend: &dyn Backend) {
     let described = backend.describe();
     tracing::info!(
         backend = backend.name(),
@@ -167,7 +159,4 @@ fn describe(context: &Context, backend: &dyn Backend) {
         harnesses = described.harnesses.join(" "),
         "the backend"
     );
-    if described.harnesses.is_empty() && backend.name() != NoBackend.name() {
-        context.health.degraded("backend", Some(described.missing.join("; ")));
-    }
 }

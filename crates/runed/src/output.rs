@@ -97,6 +97,18 @@ fn segment_path(dir: &Path, index: u64) -> PathBuf {
     dir.join(format!("log.{index}"))
 }
 
+/// Removes the log in `dir`.
+#[cfg_attr(not(feature = "docker"), expect(dead_code, reason = "a shim writes each log once"))]
+pub fn clear(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("log.")) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads the log in `dir`, which was written with `bound`. A log that is not there is empty.
 pub fn read(dir: &Path, bound: u32) -> io::Result<Log> {
     let sizes = Sizes::of(u64::from(bound.max(32)));

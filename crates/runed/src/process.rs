@@ -13,7 +13,7 @@ mod shims;
 
 pub use crate::run_dir::{AgentCommand, Begun, Order, RunDir, Started, Without};
 
-use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal};
+use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal, Sweep};
 use crate::homes::Owner;
 use crate::output;
 use crate::run::{Ended, How, RunId, RunSpec};
@@ -137,9 +137,10 @@ impl Place {
         }
     }
 
-    /// The runs that are not in `keep`, and whether each is alive.
-    fn others(&self, keep: &BTreeSet<RunId>) -> io::Result<Vec<(RunId, bool)>> {
-        let ids = self.dirs.ids()?.into_iter().filter(|id| !keep.contains(id));
+    /// The runs that are not in `keep` and began before `before`, and whether each is alive.
+    fn others(&self, keep: &BTreeSet<RunId>, before: Timestamp) -> io::Result<Vec<(RunId, bool)>> {
+        let is_new = |id: &RunId| self.began_ms(id) >= before.0;
+        let ids = self.dirs.ids()?.into_iter().filter(|id| !keep.contains(id) && !is_new(id));
         Ok(ids
             .map(|id| {
                 let alive = matches!(look(&self.dir(&id)), Ok(Found::Alive));
@@ -151,9 +152,12 @@ impl Place {
     /// Removes what is left of a run that began before `before`. One that never began, or is not understood, is of no
     /// use to anybody.
     fn forget(&self, id: &RunId, before: Timestamp) -> io::Result<()> {
-        let dir = self.dir(id);
-        let began = dir.begun().ok().flatten().map_or(0, |begun| begun.at_ms);
-        if began < before.0 { dir.remove() } else { Ok(()) }
+        if self.began_ms(id) < before.0 { self.dir(id).remove() } else { Ok(()) }
+    }
+
+    /// When a run began; 0 for one that never did.
+    fn began_ms(&self, id: &RunId) -> i64 {
+        self.dir(id).begun().ok().flatten().map_or(0, |begun| begun.at_ms)
     }
 }
 
@@ -263,22 +267,19 @@ impl Backend for ProcessBackend {
         log.map_err(|error: io::Error| BackendError::new(format!("cannot read {id}'s log"), error))
     }
 
-    async fn sweep(
-        &self,
-        keep: &BTreeSet<RunId>,
-        forget_before: Timestamp,
-    ) -> Result<Vec<RunId>, BackendError> {
+    async fn sweep(&self, sweep: Sweep<'_>) -> Result<Vec<RunId>, BackendError> {
         let runs = self.place.dirs.runs().display();
         let failed = |error: io::Error| BackendError::new(format!("cannot sweep {runs}"), error);
-        let keep = keep.clone();
-        let others = self.blocking(move |place| place.others(&keep)).await.map_err(failed)?;
+        let (keep, before) = (sweep.keep.clone(), sweep.began_before);
+        let others =
+            self.blocking(move |place| place.others(&keep, before)).await.map_err(failed)?;
         let mut ended = Vec::new();
         for (id, alive) in others {
             if alive {
                 self.cancel(&id).await?;
                 ended.push(id.clone());
             }
-            let forget = move |place: &Place| place.forget(&id, forget_before);
+            let forget = move |place: &Place| place.forget(&id, sweep.forget_before);
             self.blocking(forget).await.map_err(failed)?;
         }
         Ok(ended)

@@ -8,13 +8,15 @@
 //!    is PID 1: when it dies, the kernel ends everything that is left.
 //! 3. It builds a root of its own: the system's programs and libraries to read, the home to write, the turn's socket,
 //!    a few devices, nothing else. What is not in it has no name: no database, no `.env`, no other home or socket.
-//! 4. Limits, no capabilities, no new privileges, and Landlock over the same paths, for where the root is missing.
+//! 4. Limits, no capabilities, no new privileges, a filter of system calls, and Landlock over the same paths, for where
+//!    the root is missing.
 //! 5. It starts the agent with an environment of three variables, and reaps until the agent has ended.
 //!
 //! Each layer is entered where the kernel has it; what is missing is said on the report pipe and never glossed over.
 //! Whether what is left is enough is not decided here: see `process::containment`.
 
 mod confine;
+mod filter;
 mod loopback;
 mod namespaces;
 mod paths;

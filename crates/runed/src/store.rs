@@ -273,16 +273,32 @@ impl Store {
         .await
     }
 
-    /// Forgets the runs that ended before `before`. Returns the ids of those that are left.
-    pub async fn forget(&self, before: Timestamp) -> Result<BTreeSet<RunId>, Error> {
+    /// Forgets the runs that ended before `before`, and of the others all but the newest `most`. Returns the ids of
+    /// those that are left, and before when those ended that are not.
+    pub async fn forget(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<(BTreeSet<RunId>, Timestamp), Error> {
         self.db
             .write("runs.forget", move |tx| {
+                let surplus = tx
+                    .query_row(
+                        "SELECT ended_at_ms FROM runs WHERE state = 'ended'
+                         ORDER BY ended_at_ms DESC LIMIT 1 OFFSET ?1",
+                        [most],
+                        |row| row.get::<_, i64>(0),
+                    )
+                    .optional()?;
+                let before = surplus.map_or(before, |at| before.max(Timestamp(at + 1)));
                 tx.execute(
                     "DELETE FROM runs WHERE state = 'ended' AND ended_at_ms < ?1",
                     [before.0],
                 )?;
                 let mut ids = tx.prepare_cached("SELECT id FROM runs")?;
-                ids.query_map([], |row| rows::parsed(row, 0))?.collect()
+                let left =
+                    ids.query_map([], |row| rows::parsed(row, 0))?.collect::<Result<_, _>>()?;
+                Ok((left, before))
             })
             .await
     }

@@ -1,10 +1,8 @@
 //! The backend that runs nothing: messages are stored and observed, and no agent answers them.
 
-use super::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal};
+use super::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal, Sweep};
 use crate::run::{Ended, How, RunId, RunSpec};
 use async_trait::async_trait;
-use proto::Timestamp;
-use std::collections::BTreeSet;
 
 /// Refuses every run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,7 +10,7 @@ pub struct NoBackend;
 
 fn refusal() -> Refusal {
     Refusal(
-        "CONTAINER_BACKEND is `none`: messages are stored and no agent runs; set it to `process` to run agents"
+        "CONTAINER_BACKEND is `none`: messages are stored and no agent runs; set it to `process` or `docker` to run agents"
             .into(),
     )
 }
@@ -51,7 +49,7 @@ impl Backend for NoBackend {
         Ok(Log::default())
     }
 
-    async fn sweep(&self, _: &BTreeSet<RunId>, _: Timestamp) -> Result<Vec<RunId>, BackendError> {
+    async fn sweep(&self, _: Sweep<'_>) -> Result<Vec<RunId>, BackendError> {
         Ok(Vec::new())
     }
 }

@@ -1,6 +1,6 @@
 //! Limits, capabilities, descriptors: what a process gives up by itself.
 
-use super::{Failure, Layers, Report, failed, namespaces, rules};
+use super::{Failure, Layers, Report, failed, filter, namespaces, rules};
 use crate::process::Order;
 use rustix::fs::Mode;
 use rustix::process::{
@@ -75,11 +75,10 @@ pub(super) fn confine(order: &Order, layers: &mut Layers) -> Result<(), Failure>
     }
     if order.without.landlock {
         layers.missing.push("no Landlock: it is left out by order".into());
-        return Ok(());
-    }
-    if let Err(error) = rules::restrict(order, layers) {
+    } else if let Err(error) = rules::restrict(order, layers) {
         layers.missing.push(format!("no Landlock: {}", kit::chain(&error)));
     }
+    filter::apply(layers);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::waiting::{until, within};
 use proto::Timestamp;
 use proto::runed::{Egress, Limits};
 use proto::turn::Harness;
-use runed::backend::{Backend, Found};
+use runed::backend::{Backend, Found, Sweep};
 use runed::run::{Ended, How, RunId, RunSpec};
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,14 +24,26 @@ pub trait Place {
     fn turn_dir(&self, id: &RunId) -> PathBuf;
     /// How many processes of the run with this home the machine has.
     fn processes(&self, home: &Path) -> usize;
+    /// The image of agents, where the backend has images.
+    fn image(&self) -> Option<String> {
+        None
+    }
+    /// Whether a run is ended when its time is over also while no backend object is there.
+    fn keeps_time_alone(&self) -> bool {
+        true
+    }
 }
 
 /// Instantiates the suite for a function that makes a place.
 macro_rules! conformance {
     ($name:ident, $make:expr) => {
+        $crate::conformance::conformance!($name, $make, true);
+    };
+    // The third says whether this machine has what the backend needs; where it has not, it has said so.
+    ($name:ident, $make:expr, $here:expr) => {
         mod $name {
             use crate::conformance as suite;
-            $crate::conformance::cases!($make; runs_once_and_says_how_it_ended
+            $crate::conformance::cases!($make, $here; runs_once_and_says_how_it_ended
                 a_crash_is_told_from_an_exit
                 a_polite_agent_ends_by_itself
                 a_stubborn_agent_is_ended_until_gone
@@ -43,6 +55,8 @@ macro_rules! conformance {
                 a_run_is_found_again_after_a_restart
                 an_end_that_nobody_saw_is_known_after_a_restart
                 nothing_secret_reaches_an_agent
+                an_agent_holds_no_right
+                an_agent_has_no_network
                 an_agent_sees_its_home_and_no_other_place
                 a_program_that_is_not_there_is_refused_for_good
                 orphans_are_swept_and_known_runs_are_not);
@@ -50,10 +64,12 @@ macro_rules! conformance {
     };
 }
 macro_rules! cases {
-    ($make:expr; $($case:ident)*) => {$(
+    ($make:expr, $here:expr; $($case:ident)*) => {$(
         #[tokio::test]
         async fn $case() {
-            suite::$case(&$make).await;
+            if $here {
+                suite::$case(&$make).await;
+            }
         }
     )*};
 }
@@ -75,7 +91,7 @@ fn run(place: &impl Place, name: &str, script: &str) -> (RunSpec, PathBuf) {
         id,
         folder: None,
         home: name.parse().unwrap(),
-        image: None,
+        image: place.image(),
         limits,
         egress: Egress::None,
         harness: Harness::Offline,
@@ -188,9 +204,12 @@ pub async fn time_is_bounded_with_or_without_runed(place: &impl Place) {
     assert_eq!(end(&*backend, &watched).await.how, How::TimedOut);
     assert_eq!(place.processes(&watched_home), 0);
     drop(backend);
-    until("a run that nobody watches is over", || place.processes(&alone_home) == 0).await;
+    if place.keeps_time_alone() {
+        until("a run that nobody watches is over", || place.processes(&alone_home) == 0).await;
+    }
     let later = place.backend().await;
     assert_eq!(end(&*later, &alone).await.how, How::TimedOut);
+    assert_eq!(place.processes(&alone_home), 0);
 }
 
 pub async fn processes_are_bounded(place: &impl Place) {
@@ -259,15 +278,39 @@ pub async fn an_end_that_nobody_saw_is_known_after_a_restart(place: &impl Place)
 }
 
 pub async fn nothing_secret_reaches_an_agent(place: &impl Place) {
-    let (ended, log) =
-        played(place, "bare", "env | sed 's/=.*//' | sort; cat /proc/1/environ").await;
-    // PID 1 is the launcher, if it can be seen at all: nobody may look into it.
-    assert_ne!(ended.how, How::Exited { code: 0 }, "{log}");
-    let names: Vec<&str> = log.lines().filter(|line| !line.contains(' ')).collect();
-    // The shell adds where it is.
-    let allowed = ["HOME", "LANG", "OLDPWD", "PATH", "PWD", "SHLVL", "_"];
+    // Its own environment, that of the first process it can see, and what it was started with.
+    let script = "for file in /proc/self/environ /proc/1/environ; do
+           tr '\\0' '\\n' < $file 2> /dev/null | sed 's/=.*//'
+         done
+         env | sed 's/=.*//'; echo \"args $*\"; cat /proc/self/cmdline /proc/1/cmdline 2> /dev/null; true";
+    let (ended, log) = played(place, "bare", script).await;
+    assert_eq!(ended.how, How::Exited { code: 0 }, "{log}");
+    let names = log.lines().take_while(|line| !line.starts_with("args"));
+    // The shell adds where it is, and a container knows its name.
+    let allowed = ["HOME", "HOSTNAME", "LANG", "OLDPWD", "PATH", "PWD", "SHLVL", "_", ""];
+    let names: Vec<&str> = names.collect();
     assert!(names.iter().all(|name| allowed.contains(name)), "{log}");
     assert!(names.contains(&"HOME") && names.contains(&"PATH"), "{log}");
+    // Some of what this very process has under cargo, as runed has its own.
+    for word in ["CARGO", "do-not-read"] {
+        assert!(!log.contains(word), "{word} in {log}");
+    }
+}
+
+/// A program may reach no other machine, nor a listener of this one.
+pub async fn an_agent_has_no_network(place: &impl Place) {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!(
+        "for host in 127.0.0.1 172.17.0.1 10.0.0.1; do
+           bash -c \"echo > /dev/tcp/$host/{port}\" 2> /dev/null && echo reached
+         done; echo done"
+    );
+    let (ended, log) = played(place, "lonely", &script).await;
+    assert_eq!(ended.how, How::Exited { code: 0 }, "{log}");
+    assert!(log.ends_with("done\n") && !log.contains("reached"), "{log}");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody came");
 }
 
 pub async fn an_agent_sees_its_home_and_no_other_place(place: &impl Place) {
@@ -334,18 +377,50 @@ pub async fn orphans_are_swept_and_known_runs_are_not(place: &impl Place) {
         until("the agent is up", || home.join("up").exists()).await;
     }
     let keep = BTreeSet::from([known.id.clone()]);
-    let long_ago = Timestamp(1);
-    let swept = within("a sweep", backend.sweep(&keep, long_ago)).await.unwrap();
-    assert_eq!(swept, std::slice::from_ref(&orphan.id));
+    let none = BTreeSet::new();
+    let (long_ago, soon) = (Timestamp(1), Timestamp(i64::MAX));
+    let sweep = async |keep, began_before, forget_before| {
+        let sweep = Sweep { keep, began_before, forget_before };
+        within("a sweep", backend.sweep(sweep)).await.unwrap()
+    };
+    assert_eq!(sweep(&keep, long_ago, long_ago).await, [], "it is newer than what is known");
+    assert!(place.processes(&orphan_home) > 0);
+    assert_eq!(sweep(&keep, soon, long_ago).await, std::slice::from_ref(&orphan.id));
     start(&*backend, &orphan).await;
     assert_eq!(place.processes(&orphan_home), 0, "what was swept is not run again");
-    let (soon, none) = (Timestamp(i64::MAX), BTreeSet::new());
-    let swept = within("a sweep", backend.sweep(&keep, soon)).await.unwrap();
-    assert_eq!(swept, [], "it was gone already");
+    assert_eq!(sweep(&keep, soon, soon).await, [], "it was gone already");
     assert_eq!(backend.find(&orphan.id).await.unwrap(), Found::Nothing, "and is forgotten now");
     assert_eq!(place.processes(&orphan_home), 0);
     assert_eq!(backend.find(&known.id).await.unwrap(), Found::Alive, "the other one goes on");
-    let swept = within("a sweep", backend.sweep(&none, soon)).await.unwrap();
-    assert_eq!(swept, [known.id]);
+    assert_eq!(sweep(&none, soon, soon).await, [known.id]);
     assert_eq!(place.processes(&known_home), 0, "a run that nobody knows is ended");
+}
+
+/// A hostile program: every right that it has left is one to be explained.
+pub async fn an_agent_holds_no_right(place: &impl Place) {
+    let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status
+        mount -t tmpfs none /tmp 2> /dev/null && echo mounted
+        mount -o remount,rw / 2> /dev/null && echo remounted
+        echo x 2> /dev/null > /planted && echo wrote-root
+        echo 1 2> /dev/null > /proc/sys/kernel/panic && echo wrote-proc
+        mknod \"$HOME/disk\" b 8 0 2> /dev/null && echo made-a-device
+        chown 12345 \"$HOME/script\" 2> /dev/null && echo gave-away
+        unshare -U true 2> /dev/null && echo nested
+        unshare -m true 2> /dev/null && echo mounts-of-its-own
+        kill -0 1 2> /dev/null && id -u; ulimit -c; echo done";
+    let (ended, log) = played(place, "hostile", script).await;
+    assert_eq!(ended.how, How::Exited { code: 0 }, "{log}");
+    let value = |name: &str| {
+        let line = log.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {log}")).trim().to_owned()
+    };
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(value(set), "0000000000000000", "{set} {log}");
+    }
+    assert_eq!(value("NoNewPrivs:"), "1");
+    assert_eq!(value("Seccomp:"), "2", "a filter of system calls: {log}");
+    for word in ["mounted", "wrote", "made", "gave", "nested", "mounts-of-its-own"] {
+        assert!(!log.contains(word), "{word} in {log}");
+    }
+    assert!(log.ends_with("\n0\ndone\n"), "no core dumps: {log}");
 }

@@ -9,5 +9,7 @@
 
 mod conformance;
 mod daemon;
+#[cfg(feature = "docker")]
+mod docker;
 mod process;
 mod waiting;

@@ -92,7 +92,7 @@ impl Machine {
             turn_dir: self.turn_dir(&id),
             id,
             folder: None,
-        home: name.parse().unwrap(),
+            home: name.parse().unwrap(),
             image: None,
             limits: Limits::default(),
             egress: Egress::None,

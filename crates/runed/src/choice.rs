@@ -1,0 +1,122 @@
+//! Which backend runs agents. Never one that holds them less than what was asked for.
+
+use crate::Programs;
+use crate::backend::{Backend, NoBackend};
+use crate::process::{ProcessBackend, ProcessConfig};
+use crate::settings::{BackendChoice, Values};
+use kit::{Context, StartError};
+use std::sync::Arc;
+
+/// Makes the backend that was asked for, and says which and why.
+pub(crate) async fn backend(
+    context: &Context,
+    values: &Values,
+    programs: Programs,
+) -> Result<Arc<dyn Backend>, StartError> {
+    let (choice, why) = settled(values.backend, values.image.is_some(), values.socket.exists());
+    tracing::info!(backend = ?choice, why, "the backend of agents was chosen");
+    match choice {
+        Choice::None => Ok(Arc::new(NoBackend)),
+        Choice::Process => process(context, programs).await,
+        #[cfg(feature = "docker")]
+        Choice::Docker => docker(context, values, programs).await,
+    }
+}
+
+async fn process(context: &Context, programs: Programs) -> Result<Arc<dyn Backend>, StartError> {
+    let Programs { launcher, agent, grace, without } = programs;
+    let data_dir = context.data_dir.clone();
+    let config = ProcessConfig { data_dir, launcher, agent, grace, without };
+    let backend = ProcessBackend::new(config)
+        .await
+        .map_err(|source| StartError::CannotCreate { path: context.data_dir.clone(), source })?;
+    Ok(Arc::new(backend))
+}
+
+#[cfg(feature = "docker")]
+async fn docker(
+    context: &Context,
+    values: &Values,
+    programs: Programs,
+) -> Result<Arc<dyn Backend>, StartError> {
+    use crate::docker::{DockerBackend, DockerConfig, DockerError};
+    if values.image.is_none() {
+        return Err(StartError::Config {
+            what: "CONTAINER_BACKEND is docker, and no image of agents is named".into(),
+            hint: "set CONTAINER_IMAGE to an image that the engine has, or CONTAINER_BACKEND to process".into(),
+        });
+    }
+    let config = DockerConfig {
+        data_dir: context.data_dir.clone(),
+        instance: context.instance.clone(),
+        socket: values.socket.clone(),
+        host_data_dir: values.host_data_dir.clone(),
+        skills: values.skills.clone(),
+        network: values.network.clone(),
+        user: values.user,
+        grace: programs.grace,
+        clock: context.clock.clone(),
+    };
+    match DockerBackend::new(config).await {
+        Ok(backend) => Ok(Arc::new(backend)),
+        Err(DockerError::Directories(source)) => {
+            Err(StartError::CannotCreate { path: context.data_dir.clone(), source })
+        }
+        Err(DockerError::Forbidden) => Err(StartError::Permission {
+            path: values.socket.clone(),
+            hint: "add this user to the group that owns it, or set CONTAINER_BACKEND to process"
+                .into(),
+            source: None,
+        }),
+        Err(error @ DockerError::NoText) => {
+            Err(StartError::Config { what: error.to_string(), hint: "choose others".into() })
+        }
+    }
+}
+
+/// What it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    #[cfg(feature = "docker")]
+    Docker,
+    Process,
+    None,
+}
+
+/// `image`: an image was named. `socket`: the engine's socket is there; whether it answers may change while an engine
+/// starts, and must not decide how agents are held.
+fn settled(asked: BackendChoice, image: bool, socket: bool) -> (Choice, &'static str) {
+    match (asked, image, socket) {
+        (BackendChoice::None, ..) => (Choice::None, "CONTAINER_BACKEND says so"),
+        (BackendChoice::Process, ..) => (Choice::Process, "CONTAINER_BACKEND says so"),
+        #[cfg(feature = "docker")]
+        (BackendChoice::Docker, ..) => (Choice::Docker, "CONTAINER_BACKEND says so"),
+        #[cfg(feature = "docker")]
+        (BackendChoice::Auto, true, true) => {
+            (Choice::Docker, "CONTAINER_IMAGE names an image, and there is an engine's socket")
+        }
+        (BackendChoice::Auto, true, _) => (
+            Choice::Process,
+            "CONTAINER_IMAGE names an image, and there is no engine for it: agents are processes",
+        ),
+        (BackendChoice::Auto, false, _) => (Choice::Process, "CONTAINER_IMAGE names no image"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_what_runs_and_only_auto_looks_around() {
+        for (image, socket) in [(false, false), (false, true), (true, false), (true, true)] {
+            let of = |asked| settled(asked, image, socket).0;
+            assert_eq!(of(BackendChoice::None), Choice::None);
+            assert_eq!(of(BackendChoice::Process), Choice::Process);
+            #[cfg(feature = "docker")]
+            assert_eq!(of(BackendChoice::Docker), Choice::Docker, "never silently less");
+            let containers = image && socket && cfg!(feature = "docker");
+            assert_eq!(of(BackendChoice::Auto) != Choice::Process, containers);
+        }
+    }
+}
