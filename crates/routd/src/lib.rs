@@ -71,7 +71,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let endpoints = endpoints::Endpoints::prepare(&context.data_dir)?;
     // Before the first secret is watched, so that its loading is recorded.
     let events = context.secrets.events();
-    let channel = secrets::ChannelCheck(context.secrets.watch(&secrets::CHANNEL).await?);
+    let channel = secrets::ChannelCheck::watch(&context.secrets).await?;
     let key = keyring::watch(&context).await?;
     let db = store::open(&context.database()).await?;
     context.keep(store::kept(&db));

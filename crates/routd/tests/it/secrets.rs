@@ -109,6 +109,32 @@ async fn an_adapter_that_got_a_secret_of_its_own_is_told_to_look_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_adapters_rotations_do_not_shorten_the_overlap_of_another() {
+    let stage = Stage::new().await;
+    let by = async |secret: String, chat: &str, id: &str| -> Result<MessageAck, Problem> {
+        stage.call(&POST_MESSAGE, &message(chat, id, "hello"), &secret).await
+    };
+    let own = |number: u32| format!("secret-of-teled-number-{number}");
+    let (slack, telegram) = ("slack:T1/dm/D1", "telegram:user/1");
+    stage.source.set([("CHANNEL_SECRET", NEXT), ("CHANNEL_SECRET_TELED", &own(1))]);
+    for number in 1..=4 {
+        stage.source.set([("CHANNEL_SECRET_TELED", own(number).as_str())]);
+        let id = format!("t{number}");
+        eventually("its own to be taken", || async { by(own(number), telegram, &id).await.ok() })
+            .await;
+    }
+    // As many as are accepted at once have come since, and all of them are another adapter's.
+    by(CHANNEL_SECRET.to_owned(), slack, "s1").await.expect("its overlap has not ended");
+    for number in 1..=4 {
+        by(own(number), telegram, "again").await.expect("nor has that of any of these");
+    }
+    let refused = by(own(1), slack, "s2").await.unwrap_err();
+    assert_eq!(refused.status, 403, "an adapter's own speaks for no other: {refused:?}");
+    let refused = by(CHANNEL_SECRET.to_owned(), telegram, "t9").await.unwrap_err();
+    assert_eq!(refused.status, 401, "nor does the shared one for it: {refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_audit_log_holds_together_and_shows_when_it_does_not() {
     let mut stage = Stage::new().await;
     issue(&stage, LinkKind::Chat, None).await;
