@@ -6,13 +6,11 @@ use crate::{
     instance::{Environment, Instance},
     sources,
 };
+use kit::AUTHD_SERVICE_KEY;
 use proto::Daemon;
 use secrets::{AnyBundle, Name, SecretSource, probe};
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
-
-/// How long one source may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use std::sync::Arc;
 
 /// What reading the sources came to.
 #[derive(Debug, Serialize)]
@@ -34,6 +32,8 @@ pub struct Finding {
     pub found: String,
     /// What is wrong and what to do; `null` where nothing is.
     pub problem: Option<String>,
+    #[serde(skip)]
+    is_there: bool,
 }
 
 /// Reads every bundle of every daemon.
@@ -49,7 +49,22 @@ pub async fn report(instance: &Instance, environment: &Environment) -> Result<Re
             report.findings.push(finding(program.daemon, bundle, &chain).await);
         }
     }
+    need_a_service_key(&mut report);
     Ok(report)
+}
+
+/// authd has a bundle for each key, and can do without any of them; not without all.
+fn need_a_service_key(report: &mut Report) {
+    let shared = &AUTHD_SERVICE_KEY.to_string();
+    let is_key = |of: &&mut Finding| of.daemon == Daemon::Authd && of.names.starts_with(shared);
+    let mut keys: Vec<&mut Finding> = report.findings.iter_mut().filter(is_key).collect();
+    // Its source is shown where it is there, and its problem where it will not do.
+    if keys.iter().any(|of| of.is_there || of.problem.is_some()) {
+        return;
+    }
+    if let Some(first) = keys.iter_mut().find(|of| of.names == *shared) {
+        first.problem = Some(authd::NO_SERVICE_KEY.into());
+    }
 }
 
 async fn finding(
@@ -57,16 +72,17 @@ async fn finding(
     bundle: &'static dyn AnyBundle,
     chain: &[Arc<dyn SecretSource>],
 ) -> Finding {
-    let probe = probe(chain, bundle, PATIENCE).await;
+    let probe = probe(chain, bundle, sources::PATIENCE).await;
     let all = bundle.needs().iter().map(|need| &need.name);
     let names: Vec<&str> = match probe.present.as_slice() {
         [] => all.map(Name::as_str).collect(),
         present => present.iter().map(Name::as_str).collect(),
     };
+    let is_there = probe.source.is_some();
     let found = match (probe.source, probe.asked.is_empty()) {
         (Some(source), _) => source,
         (None, true) => String::new(),
         (None, false) => "in no source, which is fine: nothing requires it".into(),
     };
-    Finding { daemon, names: names.join(", "), found, problem: probe.problem }
+    Finding { daemon, names: names.join(", "), found, problem: probe.problem, is_there }
 }

@@ -90,11 +90,14 @@ impl Fleet {
     /// Whether all answered.
     ///
     /// # Errors
-    /// The first that did not, and why.
+    /// Those that did not, each with why.
     pub fn whole(&self) -> Result<(), Failure> {
-        let Some((daemon, error)) = self.unreachable.first_key_value() else { return Ok(()) };
-        let line =
-            format!("{daemon} did not answer: {error}; `arizuko status` shows which daemons run");
+        if self.unreachable.is_empty() {
+            return Ok(());
+        }
+        let each = self.unreachable.iter().map(|(d, why)| format!("{d} did not answer: {why}"));
+        let each = each.collect::<Vec<_>>().join("; ");
+        let line = format!("{each}; `arizuko status` shows which daemons run");
         Err(Failure::new(Exit::Unavailable, line))
     }
 }

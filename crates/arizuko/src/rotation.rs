@@ -36,8 +36,8 @@ const PROGRESS: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// How long another command that changes secrets is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(90);
-/// How often a daemon is asked to forget that answers that it cannot yet.
-const FORGET_TRIES: u32 = 20;
+/// How long a daemon is asked to forget that does not answer, or that it cannot yet.
+const FORGET_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A secret that has been replaced.
 #[derive(Debug, Serialize)]
@@ -328,12 +328,18 @@ impl Rotation<'_> {
         new: &Secret,
     ) -> Result<Fleet, Failure> {
         let (began, mut told, mut pause) = (Instant::now(), false, PAUSES.0);
+        let mut found = None::<Session>;
+        // Who was away before takes what is there when it comes back, and nobody waits for it.
+        let mut asked: Vec<Daemon> = PROGRAMS.iter().map(|program| program.daemon).collect();
+        asked.retain(|daemon| !before.unreachable.contains_key(daemon));
         loop {
-            let fleet = Fleet::ask(session, Ask::Refresh).await;
+            let session = found.as_ref().unwrap_or(session);
+            let fleet = Fleet::ask_some(session, &asked, Ask::Refresh).await;
             let mut behind = self.behind(before, &fleet);
             if behind.is_empty() && *self.name == SECRETS_KEY {
                 behind = not_opened_by(session, new).await?;
             }
+            let is_lost = !fleet.unreachable.is_empty() || *self.name == SECRETS_KEY;
             if behind.is_empty() {
                 return Ok(fleet);
             }
@@ -351,6 +357,10 @@ impl Rotation<'_> {
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
+            // Whoever was started again may be elsewhere, and believe no token of before.
+            if is_lost && let Ok(session) = Session::begin(self.instance).await {
+                found = Some(session);
+            }
         }
     }
 
@@ -389,7 +399,8 @@ impl Rotation<'_> {
 
     async fn forget_in(&self, daemons: &[Daemon]) -> Result<Fleet, Failure> {
         let (mut left, mut all) = (daemons.to_vec(), Fleet::default());
-        for _ in 0..FORGET_TRIES {
+        let began = Instant::now();
+        while began.elapsed() < FORGET_PATIENCE {
             let session = Session::begin(self.instance).await?;
             let fleet = Fleet::ask_some(&session, &left, Ask::Forget(self.name)).await;
             all.daemons.extend(fleet.daemons);

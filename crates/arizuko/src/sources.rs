@@ -18,6 +18,9 @@ use std::{
     time::Duration,
 };
 
+/// How long one source may take to answer a command.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where Kubernetes manifests mount the projected Secret.
 const MOUNTED: &str = "/var/run/secrets/arizuko";
 
@@ -242,7 +245,7 @@ pub async fn find(
     for (spec, source) in specs(instance)?.iter().zip(chain(instance, environment)?) {
         let asked: Vec<Name> =
             wanted.iter().flat_map(|name| [name.clone(), name.previous()]).collect();
-        let mut answers = source.read(&asked).await.map_err(refused)?.into_iter();
+        let mut answers = read(source.as_ref(), &asked).await?.into_iter();
         let mut missing = Vec::new();
         for name in wanted {
             let (current, previous) = (answers.next(), answers.next());
@@ -325,12 +328,26 @@ async fn holder<'a>(
     name: &Name,
 ) -> Result<Option<&'a Arc<dyn SecretSource>>, Failure> {
     for source in chain {
-        let answers = source.read(std::slice::from_ref(name)).await.map_err(refused)?;
+        let answers = read(source.as_ref(), std::slice::from_ref(name)).await?;
         if answers.iter().any(|answer| !matches!(answer, Answer::Missing)) {
             return Ok(Some(source));
         }
     }
     Ok(None)
+}
+
+/// Reads a source for a command, which does not wait for ever.
+async fn read(source: &dyn SecretSource, names: &[Name]) -> Result<Vec<Answer>, Failure> {
+    match tokio::time::timeout(PATIENCE, source.read(names)).await {
+        Ok(answers) => answers.map_err(refused),
+        Err(_) => {
+            let (place, limit) = (source.place(), PATIENCE.as_secs());
+            let line = format!(
+                "{place} did not answer within {limit} s; see what it waits for, and try again"
+            );
+            Err(Failure::new(Exit::TryAgain, line))
+        }
+    }
 }
 
 fn refused(error: SourceError) -> Failure {

@@ -66,6 +66,57 @@ fn a_directory_is_one_instances() {
     assert!(instance.run(&["create", "demo"]).status.success(), "its own name is good");
 }
 
+/// Runs `secrets set` with this value on standard input.
+fn set(instance: &Instance, name: &str, value: &[u8]) -> std::process::Output {
+    let mut set = instance.command(&["secrets", "set", name]);
+    let set = set.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = set.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(value).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn what_a_daemon_would_refuse_is_not_written() {
+    let instance = Instance::made();
+    let dotenv = instance.data.join(".env");
+    let before = fs::read_to_string(&dotenv).unwrap();
+    let long = "k".repeat(70_000);
+    let bad: [(&str, &[u8]); 9] = [
+        ("SECRETS_KEY", b"too-short-by-far"),
+        ("SECRETS_KEY", b"\xff\xfe is not text, however long it is, nor is it a key"),
+        ("SECRETS_KEY_PREVIOUS", b"too-short-by-far"),
+        ("CHANNEL_SECRET", b"with a space in it, and long enough"),
+        ("AUTHD_SERVICE_KEY", b""),
+        ("AUTHD_SERVICE_KEY_WEBD", b"short"),
+        ("CHANNEL_SECRET_SLAKD", long.as_bytes()),
+        ("PROXYD_TLS_CERT", b"-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg"),
+        ("PROXYD_TLS_KEY", b"this is no key"),
+    ];
+    for (name, value) in bad {
+        let (code, line) = refusal(&set(&instance, name, value));
+        assert_eq!(code, 65, "{name}: {line}");
+        assert!(line.contains(name), "{line}");
+        let shown = String::from_utf8_lossy(value);
+        assert!(shown.is_empty() || !line.contains(&*shown), "the line shows the value: {line}");
+        assert_eq!(fs::read_to_string(&dotenv).unwrap(), before, "{name}: it was written");
+    }
+    let out = instance.run(&["secrets", "check"]);
+    assert!(out.status.success(), "{}", errors(&out));
+
+    // Without any service key no daemon could prove itself, although each of them is optional.
+    let without = before.lines().filter(|line| !line.starts_with("AUTHD_SERVICE_KEY="));
+    let without: Vec<&str> = without.collect();
+    fs::write(&dotenv, without.join("\n") + "\n").unwrap();
+    let out = instance.run(&["--json", "secrets", "check"]);
+    assert_eq!(out.status.code(), Some(78));
+    let findings = json(&out)["findings"].as_array().unwrap().clone();
+    let of_authd =
+        findings.iter().filter(|of| of["daemon"] == "authd" && of["problem"].is_string());
+    let of_authd: Vec<_> = of_authd.collect();
+    assert_eq!(of_authd.len(), 1, "{of_authd:?}");
+    assert!(of_authd[0]["problem"].as_str().unwrap().contains("AUTHD_SERVICE_KEY_<DAEMON>"));
+}
+
 #[test]
 fn a_secret_is_set_while_nothing_runs_and_one_that_nothing_uses_is_told() {
     let instance = Instance::made();
