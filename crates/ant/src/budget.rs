@@ -4,6 +4,9 @@ use proto::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
+/// The longest budget, in milliseconds: a year.
+const LONGEST_MS: u64 = 365 * 24 * 3_600 * 1_000;
+
 /// The two ends of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -14,10 +17,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// The budget of a turn that ends at `deadline`.
-    pub fn until(deadline: Timestamp) -> Self {
-        let left =
-            Duration::from_millis(u64::try_from(deadline.0.saturating_sub(now())).unwrap_or(0));
+    /// The budget of a turn that ends in so many milliseconds; where a routd of an earlier release does not say, at
+    /// `deadline` by the time of day here.
+    pub fn of(time_left_ms: Option<u64>, deadline: Timestamp) -> Self {
+        let by_the_clock = || u64::try_from(deadline.0.saturating_sub(now())).unwrap_or(0);
+        // No turn lasts for years, and a moment that is too far away is no moment.
+        let left = time_left_ms.unwrap_or_else(by_the_clock).min(LONGEST_MS);
+        let left = Duration::from_millis(left);
         let start = Instant::now();
         Self { work: start + (left - margin(left)), end: start + left }
     }
@@ -46,8 +52,19 @@ mod tests {
         assert_eq!(margin(Duration::from_secs(1)), Duration::from_millis(200));
         assert_eq!(margin(Duration::ZERO), Duration::ZERO);
         for past in [0, i64::MIN / 2, now() - 1] {
-            let budget = Budget::until(Timestamp(past));
+            let budget = Budget::of(None, Timestamp(past));
             assert!(budget.work <= budget.end && budget.end <= Instant::now());
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_hours_off_takes_no_time_from_a_turn() {
+        let minute = Duration::from_secs(60);
+        for off in [-7_200_000, 7_200_000, i64::MIN / 2, i64::MAX / 2] {
+            let before = Instant::now();
+            let budget = Budget::of(Some(60_000), Timestamp(now().saturating_add(off)));
+            assert!(budget.end >= before + minute && budget.end <= Instant::now() + minute);
+        }
+        let _no_panic = Budget::of(Some(u64::MAX), Timestamp(0));
     }
 }

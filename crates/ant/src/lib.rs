@@ -100,7 +100,7 @@ async fn turn(options: &Options) -> Result<(), AntError> {
         false => None,
     };
     let input = link.input(options.patience).await?;
-    let budget = Budget::until(input.deadline);
+    let budget = Budget::of(input.time_left_ms, input.deadline);
     tracing::info!(turn = %input.turn_id, attempt = input.attempt, harness = input.harness.name(), "turn begun");
     let Ending { outcome, text } = match bridge {
         None => work(options, &link, &input, budget, None).await?,

@@ -85,8 +85,12 @@ pub struct TurnInput {
     pub messages: Vec<InputMessage>,
     /// The harness's own session to go on with, if it left one.
     pub session: Option<String>,
-    /// When the run will be ended.
+    /// When the run will be ended, by routd's clock.
     pub deadline: Timestamp,
+    /// How long that is from now, in milliseconds. An agent's own clock may say another time of day; where this is
+    /// given, it goes by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_left_ms: Option<u64>,
 }
 
 /// One message to answer.

@@ -70,12 +70,15 @@ struct Driver<'a> {
     news: Listener,
     /// The run's state when it was last looked at.
     last: Option<RunState>,
+    /// When this began, by both clocks.
+    began: (Timestamp, tokio::time::Instant),
 }
 
 /// Drives the attempt whose socket has this number until its run is gone.
 pub(crate) async fn drive(app: &Arc<App>, turn_id: &str, number: i64) {
     let news = app.wake.hub.listen(&hub::turn(turn_id));
-    let mut driver = Driver { app, turn_id: turn_id.to_owned(), number, news, last: None };
+    let began = (app.now(), tokio::time::Instant::now());
+    let mut driver = Driver { app, turn_id: turn_id.to_owned(), number, news, last: None, began };
     let mut wait = WAIT_MIN;
     while !app.context.stop.is_cancelled() {
         match driver.step().await {
@@ -108,7 +111,8 @@ impl Driver<'_> {
         if let State::Ended(how) = turn.standing.state {
             return self.leave(&turn, how, now).await;
         }
-        if turn.deadline_at.is_some_and(|deadline| now >= deadline.plus(PATIENCE_MS)) {
+        let overdue = |deadline: Timestamp| self.passed() >= deadline.plus(PATIENCE_MS);
+        if turn.deadline_at.is_some_and(overdue) {
             end_run(self.app, &turn).await;
             return self.over(&turn, Over::TimedOut).await;
         }
@@ -135,6 +139,13 @@ impl Driver<'_> {
                 Ok(if changed || began.elapsed() > LOOK_MIN { Step::On } else { Step::Wait })
             }
         }
+    }
+
+    /// The time as far as it has passed: a clock that is set forward takes no time from an agent at work.
+    fn passed(&self) -> Timestamp {
+        let (at, since) = self.began;
+        let elapsed = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.app.now().min(at.plus(elapsed))
     }
 
     /// Takes up what the state of a run that is not over says.
@@ -218,7 +229,7 @@ impl Driver<'_> {
     /// Waits for news of the run or of the turn, not beyond `until`.
     async fn look(&mut self, run_id: &str, until: Option<Timestamp>) -> Result<Seen, Fault> {
         let left = until.map_or(LOOK_SECONDS, |until| {
-            u32::try_from(until.seconds_since(self.app.now())).unwrap_or(u32::MAX)
+            u32::try_from(until.seconds_since(self.passed())).unwrap_or(u32::MAX)
         });
         let wait_seconds = left.clamp(1, LOOK_SECONDS);
         let request = GetRun { id: ids::opaque(run_id)?, wait_seconds, unless_state: self.last };

@@ -68,6 +68,7 @@ pub(crate) fn compose(
         messages: input,
         session,
         deadline,
+        time_left_ms: Some(u64::try_from(deadline.0.saturating_sub(now.0)).unwrap_or(0)),
     })
 }
 

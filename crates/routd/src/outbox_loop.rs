@@ -38,8 +38,6 @@ const WAIT_MIN: i64 = 1_000;
 const WAIT_MAX: i64 = 300_000;
 /// How long a message may wait for a platform, in milliseconds: after that it has failed.
 const PATIENCE_MS: i64 = 24 * 60 * 60 * 1_000;
-/// How long an adapter may ask to be left alone, in milliseconds.
-const RETRY_AFTER_MAX: i64 = 60 * 60 * 1_000;
 
 /// Runs until the daemon stops.
 pub(crate) async fn run(app: Arc<App>) {
@@ -227,7 +225,7 @@ fn later(parcel: &Parcel, now: Timestamp, wait: Option<Duration>, why: String) -
     }
     let growing = WAIT_MIN.saturating_mul(1 << parcel.attempts.min(20)).min(WAIT_MAX);
     let asked = wait.and_then(|wait| i64::try_from(wait.as_millis()).ok());
-    let wait = asked.map_or(growing, |asked| asked.clamp(WAIT_MIN, RETRY_AFTER_MAX));
+    let wait = asked.map_or(growing, |asked| asked.clamp(WAIT_MIN, outbox::WAIT_MAX));
     Fate::Later { not_before: now.plus(wait), unreached: false, why }
 }
 

@@ -18,6 +18,9 @@ use proto::turn::Outcome;
 pub(crate) const ATTEMPTS: u32 = 3;
 /// Milliseconds before the second attempt; each later one waits four times as long.
 const FIRST_WAIT: i64 = 2_000;
+/// The longest wait before an attempt, in milliseconds. A turn that would wait longer was put off by a clock that has
+/// been set back since, and waits no more.
+pub(crate) const WAIT_MAX: i64 = wait_after(ATTEMPTS - 1);
 /// Characters of an agent's own explanation that a person is shown.
 const LINE: usize = 500;
 
@@ -221,7 +224,7 @@ impl Standing {
 }
 
 /// Milliseconds to wait after attempt number `attempt`.
-fn wait_after(attempt: u32) -> i64 {
+const fn wait_after(attempt: u32) -> i64 {
     FIRST_WAIT.saturating_mul(4_i64.saturating_pow(attempt.saturating_sub(1)))
 }
 

@@ -209,6 +209,7 @@ pub fn input(harness: Harness, messages: &[&str]) -> TurnInput {
         messages: messages.iter().enumerate().map(message).collect(),
         session: None,
         deadline: from_now(Duration::from_secs(120)),
+        time_left_ms: None,
     }
 }
 

@@ -47,7 +47,7 @@ fn each_answer_has_its_fate() {
         (429, "rate_limited", Some(7), later(7_000, "rate_limited: because")),
         (503, "unavailable", None, later(1_000, "unavailable: because")),
         (401, "unauthorized", None, later(1_000, "unauthorized: because")),
-        (429, "rate_limited", Some(999_999), later(RETRY_AFTER_MAX, "rate_limited: because")),
+        (429, "rate_limited", Some(999_999), later(outbox::WAIT_MAX, "rate_limited: because")),
     ] {
         let (fate, _) = judge(&parcel(0), Err(refused(status, code, retry_after)), Timestamp(0));
         assert_eq!(fate, expected, "{status} {code}");

@@ -11,6 +11,10 @@ pub(crate) const HOLD_MS: i64 = 60_000;
 /// How often an adapter is asked before a chat waits for it no more: something about that message breaks it.
 pub(crate) const ASKED_MAX: u32 = 5;
 
+/// How long an adapter may ask to be left alone, in milliseconds: nothing waits longer for its time. What would was
+/// put off by a clock that has been set back since, and is due.
+pub(crate) const WAIT_MAX: i64 = 60 * 60 * 1_000;
+
 /// A message that is to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
@@ -90,9 +94,10 @@ pub(crate) fn add(
 /// The platforms for which something may be sent now.
 pub(crate) fn platforms_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<String>> {
     conn.prepare_cached(
-        "SELECT DISTINCT platform FROM outbox WHERE state = 'pending' AND not_before <= ?1",
+        "SELECT DISTINCT platform FROM outbox
+         WHERE state = 'pending' AND not_before NOT BETWEEN ?1 + 1 AND ?2",
     )?
-    .query_map([now.0], |row| row.get(0))?
+    .query_map((now.0, now.plus(WAIT_MAX).0), |row| row.get(0))?
     .collect()
 }
 
@@ -108,14 +113,16 @@ pub(crate) fn take(
             "SELECT o.seq, o.id, o.message_seq, o.chat_jid, o.attempts, o.created_at, m.content,
                  m.thread, m.reply_to
              FROM outbox AS o JOIN messages AS m ON m.seq = o.message_seq
-             WHERE o.state = 'pending' AND o.platform = ?3 AND o.not_before <= ?1
+             WHERE o.state = 'pending' AND o.platform = ?3
+               AND o.not_before NOT BETWEEN ?1 + 1 AND ?4
                AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.chat_jid = o.chat_jid
                    AND e.seq < o.seq AND e.state IN ('pending', 'sending'))
                AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.chat_jid = o.chat_jid
-                   AND e.seq < o.seq AND e.state = 'ambiguous' AND e.not_before > ?1)
+                   AND e.seq < o.seq AND e.state = 'ambiguous'
+                   AND e.not_before BETWEEN ?1 + 1 AND ?5)
              ORDER BY o.seq LIMIT ?2",
         )?
-        .query_map((now.0, limit, platform), read)?
+        .query_map((now.0, limit, platform, now.plus(WAIT_MAX).0, now.plus(HOLD_MS).0), read)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for parcel in &parcels {
         let changed = conn

@@ -4,7 +4,7 @@ use super::{parsed, time};
 use crate::{
     fault::Fault,
     ids,
-    turn::{Standing, State},
+    turn::{self, Standing, State},
 };
 use proto::{
     Folder, Jid, Timestamp, Topic,
@@ -151,16 +151,16 @@ pub(crate) fn startable(
              FROM waiting_in WHERE name IS NOT NULL)
          SELECT {COLUMNS} FROM waiting_in CROSS JOIN turns AS t ON t.seq = (
              SELECT q.seq FROM turns AS q INDEXED BY turns_queued_of_folder
-             WHERE q.state = 'queued' AND q.folder = name AND q.not_before <= ?1
+             WHERE q.state = 'queued' AND q.folder = name AND q.not_before NOT BETWEEN ?1 + 1 AND ?3
                AND NOT EXISTS (SELECT 1 FROM turns AS e INDEXED BY turns_queued
-                   WHERE e.state = 'queued' AND e.not_before > ?1
+                   WHERE e.state = 'queued' AND e.not_before BETWEEN ?1 + 1 AND ?3
                      AND e.folder = q.folder AND e.chat_jid = q.chat_jid AND e.seq < q.seq)
              ORDER BY q.seq LIMIT 1)
          WHERE name IS NOT NULL AND NOT EXISTS (SELECT 1 FROM turns AS a
              WHERE a.folder = name AND a.state IN ('starting', 'running'))
          ORDER BY t.seq LIMIT ?2"
     ))?
-    .query_map((now.0, limit), read)?
+    .query_map((now.0, limit, now.plus(turn::WAIT_MAX).0), read)?
     .collect()
 }
 

@@ -171,6 +171,28 @@ async fn one_chat_does_not_hold_up_another_and_each_keeps_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_holds_no_message_up() {
+    let mut stage = Stage::unstarted().timeless();
+    stage.start().await;
+    let mut stage = with_route(stage).await;
+    let (adapter, _serving) = adapter(&stage, &[]).await;
+    adapter.next(Does::Refuses { status: 429, code: "rate_limited", retry_after: Some(60) });
+    exchange(&stage, 0, "telegram:user/1", "one").await;
+    eventually("it to be put off", || async {
+        let waits = "SELECT count(*) FROM outbox WHERE state = 'pending' AND not_before > 0";
+        (stage.count(waits) == 1).then_some(())
+    })
+    .await;
+    stage.stop().await;
+    let ahead =
+        "UPDATE outbox SET not_before = not_before + 2 * 3600 * 1000 WHERE state = 'pending'";
+    assert_eq!(stage.database().execute(ahead, []).unwrap(), 1);
+    stage.start().await;
+    state(&stage, "one", "sent").await;
+    assert_eq!(adapter.sent().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_an_adapter_goes_when_it_comes_and_survives_a_restart() {
     let mut stage = stage().await;
     exchange(&stage, 0, "telegram:user/1", "hi").await;

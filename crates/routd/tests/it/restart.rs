@@ -102,6 +102,29 @@ async fn while_the_agent_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_clock_is_set_back() {
+    let mut stage = Stage::unstarted().timeless();
+    stage.start().await;
+    stage.add_group("atlas").await;
+    stage.say(CHAT, "m1", "hello").await;
+    let first = stage.runed.nth(0).await;
+    stage.runed.end(&first.id, RunEnd::Crashed);
+    eventually("the turn to wait for its second attempt", || async {
+        let waits = "SELECT count(*) FROM turns WHERE state = 'queued' AND attempt = 1";
+        (stage.count(waits) == 1).then_some(())
+    })
+    .await;
+    stage.stop().await;
+    let ahead = "UPDATE turns SET not_before = not_before + 2 * 3600 * 1000";
+    assert_eq!(stage.database().execute(ahead, []).unwrap(), 1);
+    stage.start().await;
+    let second = stage.runed.nth(1).await;
+    assert_eq!(second.attempt, 2, "it waits seconds, and not until the clock has caught up");
+    Agent::on(&second).result(Outcome::Replied, Some("hi")).await.unwrap();
+    answered_once(&stage, "hi").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_agent_dies_having_done_something() {
     let mut stage = Stage::new().await;
     stage.say(CHAT, "m1", "hello").await;
