@@ -1,0 +1,10 @@
+//! See `fuzz::markdown`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::markdown::check(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    fuzz::replay(fuzz::markdown::check);
+}

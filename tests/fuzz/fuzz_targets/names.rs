@@ -1,0 +1,10 @@
+//! See `fuzz::names`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::names::check(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    fuzz::replay(fuzz::names::check);
+}
