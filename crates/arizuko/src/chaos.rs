@@ -7,6 +7,8 @@
 
 mod args;
 mod audit;
+mod clock;
+mod disk;
 mod faults;
 mod fleet;
 mod inject;
@@ -49,7 +51,8 @@ pub async fn run(args: &Chaos, output: Output) -> Result<(), Failure> {
         outcome = perform(&mut stage, &size, output) => outcome,
         () = interrupted() => Err(Failure::new(Exit::TryAgain, "stopped before the end")),
     };
-    stage.fleet.end().await;
+    let keep = !outcome.as_ref().is_ok_and(report::Report::is_clean);
+    stage.end(keep).await?;
     let dir = stage.fleet.dir().display().to_string();
     let report = match outcome {
         Ok(report) => report,
@@ -92,7 +95,7 @@ async fn perform(
         let share = u64::from(size.messages) * (index + 1) / count - given;
         given += share;
         stage.load.allow(share);
-        injector.inject(&mut stage.fleet, fault).await?;
+        injector.inject(&mut stage.fleet, stage.disk.as_ref(), fault).await?;
         stage.load.caught_up(SHARE_MAX).await;
         if (index + 1) % 100 == 0 {
             output.note(&format!("{} of {} faults", index + 1, size.faults));
@@ -100,6 +103,7 @@ async fn perform(
     }
     stage.load.allow(u64::from(size.messages) - given);
     stage.platform.be_honest();
+    stage.fleet.set_clock(0);
     stage.load.finish().await;
     output.note("every message is sent; waiting for their ends");
     let audited = audit::audit(stage).await?;

@@ -49,10 +49,13 @@ fn main() -> ExitCode {
         // `routd …` is `arizuko run routd …`.
         args.splice(0..1, ["arizuko".into(), "run".into(), called_as.into()]);
     }
-    let cli = match Cli::try_parse_from(args) {
+    let mut cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return misspoken(&error),
     };
+    if let cli::Command::Chaos(chaos) = &mut cli.command {
+        chaos.prepare();
+    }
     auth::install_crypto();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         return report(&Failure::new(Exit::Software, "the TLS library was set up twice"));

@@ -14,22 +14,28 @@ fn chaos(args: &[&str]) -> (Option<i32>, Value) {
 }
 
 #[test]
-fn no_message_is_lost_or_doubled_under_thirty_faults() {
-    let (code, report) = chaos(&["--messages", "300", "--faults", "30", "--seed", "7"]);
+fn no_message_is_lost_or_doubled_under_two_hundred_faults() {
+    let (code, report) = chaos(&["--messages", "5000", "--faults", "200", "--seed", "7"]);
     assert_eq!(code, Some(0), "{report:#}");
     let ledger = &report["ledger"];
     let number = |name: &str| ledger[name].as_u64().unwrap();
-    assert_eq!(number("sent"), 300, "{ledger}");
+    assert_eq!(number("sent"), 5_000, "{ledger}");
     let ends = ["answered", "silent", "interrupted", "failed", "ambiguous"];
-    assert_eq!(ends.map(number).iter().sum::<u64>(), 300, "each has one end: {ledger}");
-    assert!(number("answered") > 200, "most are answered whatever happens: {ledger}");
+    assert_eq!(ends.map(number).iter().sum::<u64>(), 5_000, "each has one end: {ledger}");
+    assert!(number("answered") > 4_000, "most are answered whatever happens: {ledger}");
     for wrong in ["lost", "doubled", "out_of_order"] {
         assert_eq!(number(wrong), 0, "{ledger}");
     }
     assert!(number("repeats") > 0, "clients sent again: {ledger}");
     let faults = report["faults"].as_object().unwrap();
     let injected: u64 = faults.values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(injected, 30, "{faults:?}");
+    assert_eq!(injected, 200, "{faults:?}");
+    for what in ["disk", "clock"] {
+        assert!(
+            report[what].as_str().is_some_and(|how| !how.is_empty()),
+            "it says how: {report:#}"
+        );
+    }
     let doubts = report["ambiguous"].as_array().unwrap();
     assert_eq!(doubts.len() as u64, number("ambiguous"));
     assert!(doubts.iter().all(|row| row["explained"] == true), "{doubts:?}");

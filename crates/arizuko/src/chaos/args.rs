@@ -1,5 +1,6 @@
 //! How large a run is to be.
 
+use super::disk::Mounts;
 use clap::Args;
 
 /// Messages and faults of a run that says nothing else: a minute or two on two cores.
@@ -25,6 +26,9 @@ pub struct Chaos {
     /// Have one adapter break its word, to see that the ledger notices: this run must fail
     #[arg(long)]
     pub prove: bool,
+    /// Set before the command runs, see [`Chaos::prepare`].
+    #[arg(skip)]
+    mounts: Mounts,
 }
 
 /// What was decided.
@@ -38,9 +42,16 @@ pub struct Size {
     pub seed: u64,
     /// Whether an adapter breaks its word.
     pub prove: bool,
+    /// Whether the program has mounts of its own.
+    pub mounts: Mounts,
 }
 
 impl Chaos {
+    /// Leaves the machine's mounts where that is possible. To be called before anything made a thread.
+    pub fn prepare(&mut self) {
+        self.mounts = Mounts::leave();
+    }
+
     /// The size, with its defaults.
     pub fn size(&self) -> Size {
         let (messages, faults) = if self.long { LONG } else { SHORT };
@@ -50,6 +61,7 @@ impl Chaos {
             // Short enough to be typed again.
             seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
             prove: self.prove,
+            mounts: self.mounts,
         }
     }
 }

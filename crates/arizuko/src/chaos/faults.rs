@@ -11,6 +11,9 @@ const WRITERS: [Daemon; 4] = [Daemon::Routd, Daemon::Routd, Daemon::Runed, Daemo
 /// The longest that a process is stopped, or a disk is full, in milliseconds.
 const LONGEST: u64 = 3_000;
 
+/// Seconds.
+pub const HOUR: i64 = 3_600;
+
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -22,8 +25,10 @@ pub enum Fault {
     KillStarting(Daemon, u64),
     /// SIGSTOP, and SIGCONT after so many milliseconds.
     Stop(Victim, u64),
-    /// For so many milliseconds, files grow no more.
+    /// For so many milliseconds the disk is full; where it cannot be, this daemon's files grow no more.
     DiskFull(Daemon, u64),
+    /// The daemons' clock is set to so many seconds from the machine's, and stays there until the next of these.
+    Clock(i64),
     /// The chat platform answers its next request with this.
     Platform(Lie),
 }
@@ -35,6 +40,8 @@ pub enum Victim {
     Daemon(Daemon),
     /// One process of an agent that runs at that moment.
     Agent,
+    /// The process that runed has put beside an agent.
+    Shim,
 }
 
 /// What a platform does instead of sending and saying so.
@@ -76,6 +83,7 @@ impl Fault {
         let of = |victim| match victim {
             Victim::Daemon(daemon) => daemon.name(),
             Victim::Agent => "agent",
+            Victim::Shim => "shim",
         };
         match self {
             Self::Kill(victim) => format!("kill:{}", of(victim)),
@@ -83,6 +91,7 @@ impl Fault {
             Self::KillStarting(daemon, _) => format!("kill-starting:{daemon}"),
             Self::Stop(victim, _) => format!("stop:{}", of(victim)),
             Self::DiskFull(daemon, _) => format!("disk-full:{daemon}"),
+            Self::Clock(seconds) => super::clock::words(seconds),
             Self::Platform(lie) => lie.name().into(),
         }
     }
@@ -97,9 +106,10 @@ pub fn plan(seed: u64, count: u32) -> Vec<Fault> {
 fn one(random: &mut StdRng) -> Fault {
     let daemon = |random: &mut StdRng, of: &[Daemon]| *of.choose(random).unwrap_or(&Daemon::Routd);
     match random.random_range(0..100) {
-        0..32 => Fault::Kill(Victim::Daemon(daemon(random, &VICTIMS))),
-        32..42 => Fault::Kill(Victim::Agent),
-        42..48 => {
+        0..28 => Fault::Kill(Victim::Daemon(daemon(random, &VICTIMS))),
+        28..36 => Fault::Kill(Victim::Agent),
+        36..40 => Fault::Kill(Victim::Shim),
+        40..46 => {
             let first = daemon(random, &VICTIMS);
             // Another one: the list has others after every entry.
             let mut second = daemon(random, &VICTIMS);
@@ -108,14 +118,25 @@ fn one(random: &mut StdRng) -> Fault {
             }
             Fault::KillBoth(first, second)
         }
-        48..56 => Fault::KillStarting(daemon(random, &VICTIMS), random.random_range(0..400)),
-        56..68 => {
+        46..54 => Fault::KillStarting(daemon(random, &VICTIMS), random.random_range(0..400)),
+        54..64 => {
             let victim = Victim::Daemon(daemon(random, &VICTIMS));
             Fault::Stop(victim, random.random_range(100..LONGEST))
         }
-        68..72 => Fault::Stop(Victim::Agent, random.random_range(100..LONGEST)),
-        72..80 => Fault::DiskFull(daemon(random, &WRITERS), random.random_range(100..LONGEST)),
+        64..67 => Fault::Stop(Victim::Agent, random.random_range(100..LONGEST)),
+        67..68 => Fault::Stop(Victim::Shim, random.random_range(100..LONGEST)),
+        68..76 => Fault::DiskFull(daemon(random, &WRITERS), random.random_range(100..LONGEST)),
+        76..82 => Fault::Clock(hours(random) * HOUR),
         _ => Fault::Platform(lie(random)),
+    }
+}
+
+/// Where the clock is set to: right again as often as back, or forward.
+fn hours(random: &mut StdRng) -> i64 {
+    match random.random_range(0..3) {
+        0 => 0,
+        1 => -random.random_range(1..6),
+        _ => random.random_range(1..6),
     }
 }
 
@@ -149,7 +170,10 @@ mod tests {
                 assert!(kinds.contains(&format!("{kind}:{daemon}")), "{kind}:{daemon}");
             }
         }
-        for kind in ["kill:agent", "stop:agent", "kill:two", "disk-full:routd"] {
+        for kind in ["kill:agent", "stop:agent", "kill:shim", "stop:shim", "kill:two"] {
+            assert!(kinds.contains(kind), "{kind}");
+        }
+        for kind in ["disk-full:routd", "clock:back", "clock:forward", "clock:right-again"] {
             assert!(kinds.contains(kind), "{kind}");
         }
         for lie in ["sent-then-dropped", "dropped", "429", "503", "slow"] {

@@ -1,5 +1,6 @@
 //! The processes: each daemon is one, started, killed and stopped by its id.
 
+use super::clock::{self, FakeClock};
 use crate::{
     failure::{Exit, Failure},
     instance::Environment,
@@ -35,6 +36,7 @@ pub struct Fleet {
     address: String,
     environment: Environment,
     running: BTreeMap<Daemon, Running>,
+    clock: Option<FakeClock>,
 }
 
 struct Running {
@@ -53,7 +55,18 @@ impl Fleet {
         let address = free_address()?;
         let program = own_program(&dir)?;
         let environment = environment(&dir, &address);
-        Ok(Self { dir, program, address, environment, running: BTreeMap::new() })
+        Ok(Self { dir, program, address, environment, running: BTreeMap::new(), clock: None })
+    }
+
+    /// Gives every daemon that is started from now on a clock that can be set. Whether there is one.
+    pub fn wind_clock(&mut self) -> bool {
+        self.clock = FakeClock::find(&self.dir);
+        self.clock.is_some()
+    }
+
+    /// Sets the daemons' clock so many seconds away from the machine's. Whether they have one.
+    pub fn set_clock(&self, seconds: i64) -> bool {
+        self.clock.as_ref().is_some_and(|clock| clock.set(seconds).is_ok())
     }
 
     /// The directory of this run.
@@ -92,6 +105,7 @@ impl Fleet {
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(&self.program);
         command.arg("--data-dir").arg(self.data()).args(["run", daemon.name()]);
         command.env_clear().envs(&self.environment).kill_on_drop(true);
+        command.envs(self.clock.iter().flat_map(FakeClock::environment));
         command.env("LISTEN_ADDR", format!("{}:{}", self.address, daemon.default_port()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let failed =
@@ -131,6 +145,7 @@ impl Fleet {
     pub async fn kill(&mut self, daemon: Daemon) -> Result<(), Failure> {
         let Some(mut running) = self.running.remove(&daemon) else { return Ok(()) };
         let gone = running.child.kill().await;
+        clock::forget(running.pid);
         gone.map_err(|error| Failure::new(Exit::Software, format!("cannot kill {daemon}: {error}")))
     }
 
@@ -161,13 +176,23 @@ impl Fleet {
 
     /// The processes of agents that run now: those that were started with a turn's socket of this instance.
     pub fn agents(&self) -> Vec<Pid> {
+        self.processes("--socket-dir")
+    }
+
+    /// The processes beside them.
+    pub fn shims(&self) -> Vec<Pid> {
+        self.processes("\0shim\0")
+    }
+
+    /// The processes whose command line has this, and the data directory of this instance.
+    fn processes(&self, with: &str) -> Vec<Pid> {
         let marker = self.data().display().to_string();
         let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
         let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let is_ours = |id: &i32| {
             let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
-            line.contains("--socket-dir") && line.contains(&marker)
+            line.contains(with) && line.contains(&marker)
         };
         ids.filter(is_ours).filter_map(Pid::from_raw).collect()
     }

@@ -1,6 +1,8 @@
 //! Doing what the plan says, and remembering when.
 
 use super::{
+    clock,
+    disk::Disk,
     faults::{Fault, Victim},
     fleet::{Fleet, fill_disk, signal},
     platform::Platform,
@@ -26,6 +28,8 @@ pub struct Happened {
     pub at: i64,
     /// What.
     pub fault: Fault,
+    /// Whether it was the whole disk that was full.
+    pub whole: bool,
 }
 
 /// Injects faults.
@@ -77,20 +81,28 @@ impl Injector {
     ///
     /// # Errors
     /// A daemon does not come back.
-    pub async fn inject(&mut self, fleet: &mut Fleet, fault: &Fault) -> Result<(), Failure> {
+    pub async fn inject(
+        &mut self,
+        fleet: &mut Fleet,
+        disk: Option<&Disk>,
+        fault: &Fault,
+    ) -> Result<(), Failure> {
         self.bury(fleet).await?;
         let mut name = fault.name();
-        self.happened.push(Happened { at: self.clock.now().0, fault: *fault });
+        let at = self.clock.now().0;
+        self.happened.push(Happened { at, fault: *fault, whole: disk.is_some() });
         tracing::debug!(name, "a fault");
         match *fault {
             Fault::Kill(Victim::Daemon(daemon)) => self.restart(fleet, daemon).await?,
-            Fault::Kill(Victim::Agent) => match self.agent(fleet).await {
-                Some(agent) => {
-                    // It may have ended in between.
-                    let _met = signal(agent, Signal::KILL);
+            Fault::Kill(victim @ (Victim::Agent | Victim::Shim)) => {
+                match self.of_a_run(fleet, victim).await {
+                    Some(process) => {
+                        // It may have ended in between.
+                        let _met = signal(process, Signal::KILL);
+                    }
+                    None => name.push_str(" (none ran)"),
                 }
-                None => name.push_str(" (none ran)"),
-            },
+            }
             Fault::KillBoth(one, other) => {
                 for daemon in [one, other] {
                     fleet.kill(daemon).await?;
@@ -112,7 +124,7 @@ impl Injector {
             Fault::Stop(victim, milliseconds) => {
                 let pid = match victim {
                     Victim::Daemon(daemon) => fleet.pid(daemon),
-                    Victim::Agent => self.agent(fleet).await,
+                    Victim::Agent | Victim::Shim => self.of_a_run(fleet, victim).await,
                 };
                 match pid {
                     Some(pid) => stopped(pid, milliseconds).await,
@@ -120,15 +132,12 @@ impl Injector {
                 }
             }
             Fault::DiskFull(daemon, milliseconds) => {
-                let pid = fleet.pid(daemon);
-                if pid.is_some_and(|pid| fill_disk(pid, true)) {
-                    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-                    // A daemon that ended because of it is found by the next look.
-                    let _there = pid.is_some_and(|pid| fill_disk(pid, false));
-                } else {
-                    name.push_str(" (not possible here)");
-                }
+                name = full_disk(fleet, disk, daemon, milliseconds).await;
             }
+            Fault::Clock(seconds) => match fleet.set_clock(seconds) {
+                true => tokio::time::sleep(clock::SEEN).await,
+                false => name = "clock (not installed)".into(),
+            },
             Fault::Platform(lie) => self.platform.lie(lie),
         }
         *self.counts.entry(name).or_default() += 1;
@@ -151,11 +160,11 @@ impl Injector {
         Ok(())
     }
 
-    /// One of the agents that run now, waited for.
-    async fn agent(&mut self, fleet: &Fleet) -> Option<Pid> {
+    /// A process of one of the runs of this moment, waited for.
+    async fn of_a_run(&mut self, fleet: &Fleet, victim: Victim) -> Option<Pid> {
         let deadline = Instant::now() + AGENT_MAX;
         while Instant::now() < deadline {
-            let agents = fleet.agents();
+            let agents = if victim == Victim::Shim { fleet.shims() } else { fleet.agents() };
             if let Some(agent) = agents.choose(&mut self.random) {
                 // Not always in its first moment.
                 let into = Duration::from_millis(self.random.random_range(0..60));
@@ -166,6 +175,32 @@ impl Injector {
         }
         None
     }
+}
+
+/// Has the disk be full for a while; how that was done.
+async fn full_disk(
+    fleet: &Fleet,
+    disk: Option<&Disk>,
+    daemon: Daemon,
+    milliseconds: u64,
+) -> String {
+    let while_full = tokio::time::sleep(Duration::from_millis(milliseconds));
+    if let Some(disk) = disk {
+        let full = disk.fill();
+        while_full.await;
+        return match (full, disk.free()) {
+            (true, true) => "disk-full".into(),
+            _ => "disk-full (not possible here)".into(),
+        };
+    }
+    let pid = fleet.pid(daemon);
+    if !pid.is_some_and(|pid| fill_disk(pid, true)) {
+        return "disk-full (not possible here)".into();
+    }
+    while_full.await;
+    // A daemon that ended because of it is found by the next look.
+    let _there = pid.is_some_and(|pid| fill_disk(pid, false));
+    format!("disk-full:{daemon} (as a limit)")
 }
 
 async fn stopped(pid: Pid, milliseconds: u64) {

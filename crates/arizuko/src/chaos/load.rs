@@ -22,6 +22,10 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(20);
 /// How long a message is sent again. A suite that takes nothing for so long does not recover.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Messages that somebody sends in a row, at most, before somebody else has the word.
+const IN_A_ROW: u64 = 8;
+/// Senders that have the word at once.
+const TALKING: usize = 6;
 
 /// How somebody reaches the suite.
 #[derive(Clone)]
@@ -58,11 +62,19 @@ pub struct Record {
 
 /// The senders at work.
 pub struct Load {
-    pace: Arc<Semaphore>,
+    pace: Arc<Pace>,
     allowed: u64,
     done: Arc<AtomicU64>,
     record: Arc<Mutex<Record>>,
     senders: JoinSet<()>,
+}
+
+/// Who may send, and how much.
+struct Pace {
+    /// Messages that may be sent.
+    messages: Semaphore,
+    /// Who has the word: people send some messages in a row, and programs too.
+    word: Semaphore,
 }
 
 /// Why a message is not accepted.
@@ -77,7 +89,7 @@ impl Load {
     /// Senders that may send nothing yet.
     pub fn new() -> Self {
         Self {
-            pace: Arc::new(Semaphore::new(0)),
+            pace: Arc::new(Pace { messages: Semaphore::new(0), word: Semaphore::new(TALKING) }),
             allowed: 0,
             done: Arc::default(),
             record: Arc::default(),
@@ -97,7 +109,7 @@ impl Load {
     /// Lets them send so many more.
     pub fn allow(&mut self, messages: u64) {
         self.allowed += messages;
-        self.pace.add_permits(usize::try_from(messages).unwrap_or(usize::MAX));
+        self.pace.messages.add_permits(usize::try_from(messages).unwrap_or(usize::MAX));
     }
 
     /// Waits until they have sent all that they may, at most so long.
@@ -113,7 +125,8 @@ impl Load {
         while self.done.load(Ordering::SeqCst) < self.allowed && !self.senders.is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.pace.close();
+        self.pace.messages.close();
+        self.pace.word.close();
         while self.senders.join_next().await.is_some() {}
     }
 
@@ -131,12 +144,20 @@ impl Sender {
     async fn work(
         self,
         mut random: StdRng,
-        pace: Arc<Semaphore>,
+        pace: Arc<Pace>,
         done: Arc<AtomicU64>,
         record: Arc<Mutex<Record>>,
     ) {
+        let (mut word, mut in_a_row) = (None, 0);
         for number in 1.. {
-            let Ok(permit) = pace.acquire().await else { return };
+            if in_a_row == 0 {
+                // Given back before it is asked for, so that everybody has it in turn.
+                drop(word.take());
+                word = pace.word.acquire().await.ok();
+                in_a_row = random.random_range(1..=IN_A_ROW);
+            }
+            in_a_row -= 1;
+            let Ok(permit) = pace.messages.acquire().await else { return };
             permit.forget();
             let id = format!("s{}n{number}", self.index);
             let text = words(&mut random, &id);

@@ -12,10 +12,15 @@ use proto::Daemon;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
-/// Faults that this does not inject, and why.
-const LEFT_OUT: [&str; 2] = [
-    "a clock set back: the kernel lets no process have a wall clock of its own, and nothing here may need a library for it",
-    "a disk that is full for the whole machine: instead the files of one process stop growing (RLIMIT_FSIZE), which SQLite meets as EFBIG",
+/// How the disk was full.
+const DISKS: [&str; 2] = [
+    "full for everybody: the data directory is a file system of its own (tmpfs) that was left no byte (ENOSPC)",
+    "full for one process at a time, by a limit (RLIMIT_FSIZE, EFBIG): there are no mounts of one's own here",
+];
+/// How the clock was set.
+const CLOCKS: [&str; 2] = [
+    "set back and forward by hours, for all daemons and not for agents (libfaketime)",
+    "not injected (libfaketime is not installed)",
 ];
 
 /// What a run came to.
@@ -38,7 +43,10 @@ pub struct Report {
     refused: Vec<String>,
     /// Daemons that ended by themselves.
     deaths: Vec<String>,
-    left_out: [&'static str; 2],
+    /// How the disk was full.
+    disk: &'static str,
+    /// How the clock was set.
+    clock: &'static str,
     directory: String,
 }
 
@@ -64,6 +72,7 @@ struct Times {
     restarts: usize,
     p50: u64,
     p99: u64,
+    max: u64,
 }
 
 impl Report {
@@ -102,7 +111,8 @@ impl Report {
             problems,
             refused: record.refused.clone(),
             deaths: injector.deaths().to_vec(),
-            left_out: LEFT_OUT,
+            disk: DISKS[usize::from(stage.disk.is_none())],
+            clock: CLOCKS[usize::from(!stage.has_clock)],
             directory: stage.fleet.dir().display().to_string(),
         }
     }
@@ -133,7 +143,7 @@ fn times(took: &[Duration]) -> Times {
         let rank = (took.len() * percent).div_ceil(100).max(1);
         took.get(rank - 1).copied().unwrap_or_default()
     };
-    Times { restarts: took.len(), p50: at(50), p99: at(99) }
+    Times { restarts: took.len(), p50: at(50), p99: at(99), max: at(100) }
 }
 
 /// The report as tables.
@@ -144,9 +154,9 @@ pub fn text(report: &Report) -> String {
         .ready_ms
         .iter()
         .map(|(daemon, times)| {
-            let numbers =
-                [times.restarts.to_string(), times.p50.to_string(), times.p99.to_string()];
-            std::iter::once(daemon.to_string()).chain(numbers).collect()
+            let Times { restarts, p50, p99, max } = times;
+            let numbers = [*restarts as u64, *p50, *p99, *max];
+            std::iter::once(daemon.to_string()).chain(numbers.map(|n| n.to_string())).collect()
         })
         .collect();
     let ledger = &report.ledger;
@@ -170,7 +180,7 @@ pub fn text(report: &Report) -> String {
         table(&["FAULT", "TIMES"], &faults),
         table(&["MESSAGES", "NUMBER"], &counts),
         ledger.repeats,
-        table(&["KILLED", "TIMES", "READY p50 ms", "p99 ms"], &ready),
+        table(&["KILLED", "TIMES", "READY p50 ms", "p99 ms", "max ms"], &ready),
     );
     let mut line = |line: String| {
         text.push('\n');
@@ -187,7 +197,8 @@ pub fn text(report: &Report) -> String {
             line(format!("    {} {} {}", step.at, step.what, step.detail));
         }
     }
-    report.left_out.iter().for_each(|what| line(format!("not injected: {what}")));
+    line(format!("disk: {}", report.disk));
+    line(format!("clock: {}", report.clock));
     text
 }
 
@@ -201,7 +212,7 @@ mod tests {
             all.iter().map(|one| Duration::from_millis(*one)).collect()
         };
         let of = |all: &[u64]| {
-            let Times { restarts, p50, p99 } = times(&milliseconds(all));
+            let Times { restarts, p50, p99, .. } = times(&milliseconds(all));
             (restarts, p50, p99)
         };
         assert_eq!(of(&[30, 10, 20]), (3, 20, 30));

@@ -2,6 +2,7 @@
 
 use super::{
     args::Size,
+    disk::{Disk, Mounts},
     fleet::{DAEMONS, Fleet},
     load::{Face, Load, Sender},
     platform::{ADAPTER_DAEMONS, ADAPTERS, Platform},
@@ -36,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stage {
     /// The processes.
     pub fleet: Fleet,
+    /// The data directory's file system, where it has one of its own.
+    pub disk: Option<Disk>,
+    /// Whether the daemons' clock can be set.
+    pub has_clock: bool,
     /// The platform.
     pub platform: Arc<Platform>,
     /// The senders at work.
@@ -63,6 +68,11 @@ impl Stage {
     /// Something of that does not work; nothing was injected yet.
     pub async fn set(size: &Size) -> Result<Self, Failure> {
         let mut fleet = Fleet::new()?;
+        // Where nothing is injured, everything is as it is on the machine.
+        let injured = size.faults > 0;
+        let mounts = if injured { size.mounts } else { Mounts::Shared };
+        let disk = Disk::make(mounts, fleet.data(), size.messages)?;
+        let has_clock = injured && fleet.wind_clock();
         if size.rotations.is_some() {
             rotations::tell(&mut fleet);
         }
@@ -88,6 +98,8 @@ impl Stage {
         let platform = Arc::new(Platform::new(routd, proofs, size.prove));
         let mut stage = Self {
             fleet,
+            disk,
+            has_clock,
             platform,
             load: Load::new(),
             watched: BTreeMap::new(),
@@ -136,6 +148,15 @@ impl Stage {
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }
+    }
+
+    /// Ends every process, and gives the files back to the machine where they are to be looked at.
+    pub async fn end(&mut self, keep: bool) -> Result<(), Failure> {
+        self.fleet.end().await;
+        let Some(disk) = self.disk.take() else { return Ok(()) };
+        let kept = self.fleet.dir().join("kept");
+        let ended = disk.end(keep.then_some(kept.as_path()));
+        ended.map_err(|error| Failure::io("keep the files in", &kept, &error))
     }
 
     async fn furnish(&mut self) -> Result<(), Failure> {
