@@ -1,7 +1,6 @@
 //! How often one address may be refused.
 //!
-//! The limit protects the sources of secrets, which are looked at again before a refusal, and the
-//! audit log, which gets a row for each. It is not what keeps guesses out: a service key has 256
+//! The limit protects the sources of secrets, which are looked at again before a refusal. It is not what keeps guesses out: a service key has 256
 //! random bits. So it never stands in the way of a key that is good, and one broken daemon cannot
 //! lock out the others that share its address.
 

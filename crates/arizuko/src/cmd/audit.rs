@@ -102,16 +102,12 @@ async fn newest(
         let left = u32::try_from(wanted - rows.len()).unwrap_or(PAGE).min(PAGE);
         let page = peer.call(log, &AuditQuery { before, limit: Some(left) }).await?;
         let is_new = |row: &AuditRow| since.is_none_or(|since| row.at >= since);
-        let found = page.rows.len();
         rows.extend(page.rows.into_iter().take_while(is_new));
         // A row that is too old ends the list; so does the end of the log.
-        let Some(next) = page.next.filter(|_| found > 0 && rows.last().is_some_and(is_new)) else {
-            break;
-        };
-        if rows.last().is_none_or(|last| last.id != next) {
+        before = page.next.filter(|next| rows.last().is_some_and(|last| last.id == *next));
+        if before.is_none() {
             break;
         }
-        before = Some(next);
     }
     Ok(rows)
 }
