@@ -15,7 +15,9 @@ mod inject;
 mod ledger;
 mod load;
 mod platform;
+mod proof;
 mod report;
+mod rotations;
 mod stage;
 mod watch;
 mod wire;
@@ -40,10 +42,14 @@ const SHARE_MAX: Duration = Duration::from_secs(20);
 /// # Errors
 /// The suite cannot be started; or a message was lost, doubled, out of order, refused, or in doubt without a reason.
 pub async fn run(args: &Chaos, output: Output) -> Result<(), Failure> {
-    let size = args.size();
+    let size = args.size()?;
+    let rotations = size.rotations.map(|of| format!(", {} rotations of each secret", of.count));
     output.note(&format!(
-        "chaos: {} messages, {} faults, seed {}",
-        size.messages, size.faults, size.seed
+        "chaos: {} messages, {} faults{}, seed {}",
+        size.messages,
+        size.faults,
+        rotations.unwrap_or_default(),
+        size.seed
     ));
     let mut stage = Stage::set(&size).await?;
     output.note(&format!("the suite runs in {}", stage.fleet.dir().display()));
@@ -87,12 +93,20 @@ async fn perform(
         Failure::new(Exit::TryAgain, format!("no port for the platform: {error}"))
     })?;
     stage.begin(&mut tasks, size.seed);
+    let mut rotated = None;
+    let mut messages = size.messages;
+    if let Some(prepared) = stage.take_prepared() {
+        let environment = stage.fleet.environment().clone();
+        let run = rotations::run(stage, prepared, &environment, messages, output).await?;
+        rotated = Some(run);
+        messages = 0;
+    }
     let faults = faults::plan(size.seed, size.faults);
     let mut injector = Injector::new(stage.platform.clone(), size.seed);
     let (mut given, count) = (0, u64::from(size.faults) + 1);
     for (index, fault) in (0_u64..).zip(&faults) {
         // The messages are spread evenly over the faults; the last share comes after the last one.
-        let share = u64::from(size.messages) * (index + 1) / count - given;
+        let share = u64::from(messages) * (index + 1) / count - given;
         given += share;
         stage.load.allow(share);
         injector.inject(&mut stage.fleet, stage.disk.as_ref(), fault).await?;
@@ -101,7 +115,7 @@ async fn perform(
             output.note(&format!("{} of {} faults", index + 1, size.faults));
         }
     }
-    stage.load.allow(u64::from(size.messages) - given);
+    stage.load.allow(u64::from(messages) - given);
     stage.platform.be_honest();
     stage.fleet.set_clock(0);
     stage.load.finish().await;
@@ -110,7 +124,13 @@ async fn perform(
     let books = audited.books(stage, injector.happened());
     let verdicts = ledger::close(&books);
     let problems = audit::traces(stage, &verdicts).await;
-    Ok(report::Report::new(size, stage, &injector, verdicts, problems, began.elapsed()))
+    if let Some(rotated) = &mut rotated {
+        // Whoever was not served at once was served badly, as nothing was injured.
+        let record = stage.load.record();
+        rotated.add_failed(record.failed.iter().chain(&stage.platform.unheard()).cloned());
+    }
+    let report = report::Report::new(size, stage, &injector, verdicts, problems, began.elapsed());
+    Ok(report.with_rotations(rotated))
 }
 
 async fn interrupted() {

@@ -58,6 +58,11 @@ impl Output {
         }
     }
 
+    /// The same, without notes: for a command that is a part of another.
+    pub const fn hushed(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// `text`, in green, yellow or red where the terminal shows colours.
     pub fn mark(self, text: &str, mark: Mark) -> String {
         if !self.colour {

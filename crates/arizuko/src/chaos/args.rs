@@ -1,12 +1,19 @@
 //! How large a run is to be.
 
 use super::disk::Mounts;
+use super::rotations::{SourceKind, Wanted};
+use crate::failure::{Exit, Failure};
 use clap::Args;
 
 /// Messages and faults of a run that says nothing else: a minute or two on two cores.
 const SHORT: (u32, u32) = (300, 30);
 /// Those of `--long`: many hours, most of them spent on starting agents.
 const LONG: (u32, u32) = (200_000, 2_000);
+
+/// With `--long`, how often each secret rotates.
+const LONG_ROTATIONS: u32 = 1_000;
+/// Where secrets rotate, messages for each rotation of each, unless it is said how many.
+const FOR_EACH_ROTATION: u32 = 3;
 
 /// How large a run is to be.
 #[derive(Args, Clone, Debug)]
@@ -20,9 +27,15 @@ pub struct Chaos {
     /// What the faults are chosen by; the same seed chooses the same ones [default: random]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Two thousand faults over two hundred thousand messages
+    /// Two thousand faults over two hundred thousand messages; where secrets rotate, each a thousand times
     #[arg(long)]
     pub long: bool,
+    /// Instead of faults: how often each secret rotates while messages are sent [with --long 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rotations: Option<u32>,
+    /// Where the daemons read the secrets that rotate [default: dotenv]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub from: Option<SourceKind>,
     /// Have one adapter break its word, to see that the ledger notices: this run must fail
     #[arg(long)]
     pub prove: bool,
@@ -44,6 +57,8 @@ pub struct Size {
     pub prove: bool,
     /// Whether the program has mounts of its own.
     pub mounts: Mounts,
+    /// Which secrets rotate, and how often.
+    pub rotations: Option<Wanted>,
 }
 
 impl Chaos {
@@ -53,15 +68,39 @@ impl Chaos {
     }
 
     /// The size, with its defaults.
-    pub fn size(&self) -> Size {
-        let (messages, faults) = if self.long { LONG } else { SHORT };
-        Size {
+    ///
+    /// # Errors
+    /// Faults and rotations are asked for at once.
+    pub fn size(&self) -> Result<Size, Failure> {
+        let rotations = self.rotations()?;
+        let (messages, faults) = match (rotations, self.long) {
+            (Some(wanted), _) => (wanted.count.saturating_mul(FOR_EACH_ROTATION), 0),
+            (None, true) => LONG,
+            (None, false) => SHORT,
+        };
+        Ok(Size {
             messages: self.messages.unwrap_or(messages),
             faults: self.faults.unwrap_or(faults),
             // Short enough to be typed again.
             seed: self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
             prove: self.prove,
             mounts: self.mounts,
+            rotations,
+        })
+    }
+
+    fn rotations(&self) -> Result<Option<Wanted>, Failure> {
+        // `--from` alone asks for them too.
+        let asked = self.rotations.is_some() || self.from.is_some();
+        if !asked {
+            return Ok(None);
         }
+        if self.faults.is_some_and(|faults| faults > 0) {
+            let line = "a rotation must fail nobody's request, and a fault does: --rotations goes with --faults 0";
+            return Err(Failure::new(Exit::Usage, line));
+        }
+        let usual = if self.long { LONG_ROTATIONS } else { 100 };
+        let count = self.rotations.unwrap_or(usual);
+        Ok(Some(Wanted { count, from: self.from.unwrap_or(SourceKind::Dotenv) }))
     }
 }

@@ -35,6 +35,8 @@ pub struct Fleet {
     program: PathBuf,
     address: String,
     environment: Environment,
+    /// What single daemons have instead.
+    own: BTreeMap<Daemon, Environment>,
     running: BTreeMap<Daemon, Running>,
     clock: Option<FakeClock>,
 }
@@ -55,7 +57,8 @@ impl Fleet {
         let address = free_address()?;
         let program = own_program(&dir)?;
         let environment = environment(&dir, &address);
-        Ok(Self { dir, program, address, environment, running: BTreeMap::new(), clock: None })
+        let (own, running) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { dir, program, address, environment, own, running, clock: None })
     }
 
     /// Gives every daemon that is started from now on a clock that can be set. Whether there is one.
@@ -84,6 +87,16 @@ impl Fleet {
         &self.environment
     }
 
+    /// Sets something for every process that is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Sets something for one daemon, in place of what all have.
+    pub fn set_for(&mut self, daemon: Daemon, name: &str, value: String) {
+        self.own.entry(daemon).or_default().insert(name.to_owned(), value);
+    }
+
     /// The edge, as clients see it.
     pub fn edge(&self) -> String {
         format!("http://{}:{}", self.address, Daemon::Proxyd.default_port())
@@ -105,6 +118,7 @@ impl Fleet {
         command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(&self.program);
         command.arg("--data-dir").arg(self.data()).args(["run", daemon.name()]);
         command.env_clear().envs(&self.environment).kill_on_drop(true);
+        command.envs(self.own.get(&daemon).into_iter().flatten());
         command.envs(self.clock.iter().flat_map(FakeClock::environment));
         command.env("LISTEN_ADDR", format!("{}:{}", self.address, daemon.default_port()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);

@@ -58,6 +58,9 @@ pub struct Record {
     pub refused: Vec<String>,
     /// Requests beyond the first of each message.
     pub repeats: u64,
+    /// Requests that were not taken although nobody broke their connection, and why. Senders go on
+    /// to the end; where nothing is injured there are none.
+    pub failed: Vec<String>,
 }
 
 /// The senders at work.
@@ -79,8 +82,8 @@ struct Pace {
 
 /// Why a message is not accepted.
 enum No {
-    /// Not now, or not known: the same again.
-    Again,
+    /// Not now, or not known, and why: the same again.
+    Again(String),
     /// For a reason that will not pass.
     Never(String),
 }
@@ -161,9 +164,12 @@ impl Sender {
             permit.forget();
             let id = format!("s{}n{number}", self.index);
             let text = words(&mut random, &id);
-            let (outcome, repeats) = self.send(&mut random, &id, &text).await;
+            let mut failed = Vec::new();
+            let (outcome, repeats) = self.send(&mut random, &id, &text, &mut failed).await;
             let mut record = lock(&record);
             record.repeats += repeats;
+            let told = failed.into_iter().map(|why| format!("{id} in {}: {why}", self.chat));
+            record.failed.extend(told);
             match outcome {
                 Ok(id) => {
                     let (chat, sender) = (self.chat.to_string(), self.index);
@@ -182,6 +188,7 @@ impl Sender {
         random: &mut StdRng,
         id: &str,
         text: &str,
+        failed: &mut Vec<String>,
     ) -> (Result<String, String>, u64) {
         let (breaks, twice) = (random.random_ratio(1, 10), random.random_ratio(1, 10));
         let after = Duration::from_millis(random.random_range(1..40));
@@ -194,14 +201,16 @@ impl Sender {
         let deadline = Instant::now() + PATIENCE;
         let accepted = loop {
             let attempt = tokio::time::timeout(ATTEMPT_MAX, self.attempt(id, text));
-            match attempt.await.unwrap_or(Err(No::Again)) {
+            let late = |_| Err(No::Again(format!("no answer within {ATTEMPT_MAX:?}")));
+            match attempt.await.unwrap_or_else(late) {
                 Ok(id) => break id,
                 Err(No::Never(why)) => return (Err(why), repeats),
-                Err(No::Again) if Instant::now() >= deadline => {
-                    return (Err("nobody took it for two minutes".into()), repeats);
-                }
-                Err(No::Again) => tokio::time::sleep(PAUSE).await,
+                Err(No::Again(why)) => failed.push(why),
             }
+            if Instant::now() >= deadline {
+                return (Err("nobody took it for two minutes".into()), repeats);
+            }
+            tokio::time::sleep(PAUSE).await;
             repeats += 1;
         };
         if twice {
@@ -211,8 +220,9 @@ impl Sender {
                     let why = format!("sent again, {accepted} became {other}");
                     return (Err(why), repeats);
                 }
+                Ok(_) => {}
                 // Accepted is accepted, whatever the repeat hears.
-                Ok(_) | Err(_) => {}
+                Err(No::Again(why) | No::Never(why)) => failed.push(why),
             }
         }
         (Ok(accepted), repeats)
@@ -233,16 +243,17 @@ impl Sender {
         if !cookie.is_empty() {
             request = request.header("cookie", cookie);
         }
-        let answer = request.send().await.map_err(|_| No::Again)?;
+        let broke = |error| No::Again(kit::chain(&error));
+        let answer = request.send().await.map_err(broke)?;
         let status = answer.status();
-        let text = answer.text().await.map_err(|_| No::Again)?;
+        let text = answer.text().await.map_err(broke)?;
         if status.is_success() {
             let answer: Value = serde_json::from_str(&text).unwrap_or_default();
             let id = answer.get("id").and_then(Value::as_str).map(str::to_owned);
             return id.ok_or_else(|| No::Never(format!("accepted without an id: {text}")));
         }
         match status.as_u16() {
-            408 | 425 | 429 | 500.. => Err(No::Again),
+            408 | 425 | 429 | 500.. => Err(No::Again(format!("{status}: {text}"))),
             _ => Err(No::Never(format!("{status}: {text}"))),
         }
     }
@@ -271,7 +282,7 @@ async fn deliver(
     };
     match platform.deliver(&message).await {
         Ok(()) => Ok(id.to_owned()),
-        Err(error) if error.is_retryable() => Err(No::Again),
+        Err(error) if error.is_retryable() => Err(No::Again(kit::chain(&error))),
         Err(error) => Err(No::Never(error.to_string())),
     }
 }

@@ -4,9 +4,11 @@
 //! other does not, as `slack:chaos/…`, and shows whatever it is handed once more. Names of platforms that the suite
 //! does not know cannot register, so these stand under names that it does; their own daemons do not run here.
 
-use super::{faults::Lie, ledger::Shown, wire};
-use proto::routd::{NewMessage, POST_MESSAGE, REGISTER_CHANNEL, RegisterChannel, Send};
-use secrets::Secret;
+use super::{faults::Lie, ledger::Shown, proof::Proof, wire};
+use proto::{
+    Daemon,
+    routd::{NewMessage, POST_MESSAGE, REGISTER_CHANNEL, RegisterChannel, Send},
+};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -25,10 +27,14 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The two adapters, as their chats begin, and whether each remembers keys.
 pub const ADAPTERS: [(&str, bool); 2] = [("telegram:chaos/", true), ("slack:chaos/", false)];
 
+/// The daemons in whose place they stand.
+pub const ADAPTER_DAEMONS: [Daemon; 2] = [Daemon::Teled, Daemon::Slakd];
+
 /// The platform.
 pub struct Platform {
     routd: kit::Peer,
-    secret: Secret,
+    /// What each adapter proves itself with, in the order of [`ADAPTERS`].
+    proofs: [Proof; 2],
     /// Whether the adapter that says that it remembers keys does not, and drops its first connection.
     breaks_its_word: bool,
     state: Mutex<State>,
@@ -46,12 +52,14 @@ struct State {
     doubtful: BTreeMap<String, Lie>,
     /// Lies told.
     told: u32,
+    /// Heartbeats that routd did not take, and why.
+    unheard: Vec<String>,
 }
 
 impl Platform {
     /// A platform that has nothing to say yet.
-    pub fn new(routd: kit::Peer, secret: Secret, breaks_its_word: bool) -> Self {
-        Self { routd, secret, breaks_its_word, state: Mutex::default() }
+    pub fn new(routd: kit::Peer, proofs: [Proof; 2], breaks_its_word: bool) -> Self {
+        Self { routd, proofs, breaks_its_word, state: Mutex::default() }
     }
 
     /// Binds both adapters and serves them until `tasks` end.
@@ -63,9 +71,10 @@ impl Platform {
         address: &str,
         tasks: &mut JoinSet<()>,
     ) -> std::io::Result<()> {
-        for (prefix, remembers) in ADAPTERS {
+        for ((prefix, remembers), proof) in ADAPTERS.into_iter().zip(&self.proofs) {
             let listener = TcpListener::bind((address, 0)).await?;
-            tasks.spawn(self.clone().heartbeat(prefix, remembers, listener.local_addr()?));
+            let registration = registration(prefix, remembers, listener.local_addr()?);
+            tasks.spawn(self.clone().heartbeat(registration, proof.clone()));
             tasks.spawn(self.clone().accept(listener, remembers));
         }
         Ok(())
@@ -96,27 +105,36 @@ impl Platform {
         self.state().told
     }
 
-    /// Hands somebody's message to routd, as an adapter does.
+    /// Heartbeats that routd did not take, and why. Where nothing is injured there are none.
+    pub fn unheard(&self) -> Vec<String> {
+        self.state().unheard.clone()
+    }
+
+    /// Hands somebody's message to routd, as its adapter does.
     ///
     /// # Errors
     /// See [`kit::PeerError`].
     pub async fn deliver(&self, message: &NewMessage) -> Result<(), kit::PeerError> {
-        self.routd.call_with(&POST_MESSAGE, message, self.secret.expose()).await.map(drop)
+        let chat = message.chat_jid.as_str();
+        let [first, second] = &self.proofs;
+        let proof = if chat.starts_with(ADAPTERS[0].0) { first } else { second };
+        let call = |secret: Arc<secrets::Secret>| async move {
+            self.routd.call_with(&POST_MESSAGE, message, secret.expose()).await
+        };
+        proof.present(call).await.map(drop)
     }
 
-    async fn heartbeat(self: Arc<Self>, prefix: &'static str, remembers: bool, at: SocketAddr) {
-        let name = prefix.split(':').next().unwrap_or_default();
-        let capabilities = if remembers { vec!["idempotency".to_owned()] } else { Vec::new() };
-        let registration = RegisterChannel {
-            name: format!("chaos-{name}"),
-            url: format!("http://{at}"),
-            jid_prefixes: vec![prefix.to_owned()],
-            capabilities,
-        };
+    async fn heartbeat(self: Arc<Self>, registration: RegisterChannel, proof: Proof) {
+        let (routd, registration) = (&self.routd, &registration);
         loop {
-            let said = self.routd.call_with(&REGISTER_CHANNEL, &registration, self.secret.expose());
+            let call = |secret: Arc<secrets::Secret>| async move {
+                routd.call_with(&REGISTER_CHANNEL, registration, secret.expose()).await
+            };
             // routd may be away; the next heartbeat says it again.
-            let _unheard = said.await.is_err();
+            if let Err(error) = proof.present(call).await {
+                let why = format!("a heartbeat of {}: {}", registration.name, kit::chain(&error));
+                self.state().unheard.push(why);
+            }
             tokio::time::sleep(HEARTBEAT).await;
         }
     }
@@ -203,5 +221,15 @@ impl Platform {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn registration(prefix: &str, remembers: bool, at: SocketAddr) -> RegisterChannel {
+    let name = prefix.split(':').next().unwrap_or_default();
+    RegisterChannel {
+        name: format!("chaos-{name}"),
+        url: format!("http://{at}"),
+        jid_prefixes: vec![prefix.to_owned()],
+        capabilities: if remembers { vec!["idempotency".to_owned()] } else { Vec::new() },
     }
 }

@@ -5,6 +5,7 @@ use super::{
     audit::Problem,
     inject::Injector,
     ledger::{Row, Verdict, Verdicts},
+    rotations::Rotated,
     stage::Stage,
 };
 use crate::output::table;
@@ -43,6 +44,9 @@ pub struct Report {
     refused: Vec<String>,
     /// Daemons that ended by themselves.
     deaths: Vec<String>,
+    /// What came of the rotations, where secrets rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotations: Option<Rotated>,
     /// How the disk was full.
     disk: &'static str,
     /// How the clock was set.
@@ -111,26 +115,38 @@ impl Report {
             problems,
             refused: record.refused.clone(),
             deaths: injector.deaths().to_vec(),
+            rotations: None,
             disk: DISKS[usize::from(stage.disk.is_none())],
             clock: CLOCKS[usize::from(!stage.has_clock)],
             directory: stage.fleet.dir().display().to_string(),
         }
     }
 
-    /// Whether the ledger closes.
+    /// The same, with what came of rotations.
+    pub fn with_rotations(self, rotations: Option<Rotated>) -> Self {
+        Self { rotations, ..self }
+    }
+
+    /// Whether the ledger closes, and every rotation passed unnoticed.
     pub fn is_clean(&self) -> bool {
-        self.problems.is_empty() && self.refused.is_empty() && self.deaths.is_empty()
+        let unnoticed = self.rotations.as_ref().is_none_or(Rotated::is_clean);
+        unnoticed && self.problems.is_empty() && self.refused.is_empty() && self.deaths.is_empty()
     }
 
     /// What is wrong, in a few words.
     pub fn faulty(&self) -> String {
         let Ledger { lost, doubled, out_of_order, .. } = self.ledger;
         let doubt = self.ambiguous.iter().filter(|row| !row.explained).count();
-        format!(
+        let mut said = format!(
             "{lost} lost, {doubled} doubled, {out_of_order} out of order, {doubt} in doubt without a reason, {} refused, {} daemons ended by themselves",
             self.refused.len(),
             self.deaths.len()
-        )
+        );
+        if let Some(rotations) = &self.rotations {
+            said.push_str("; ");
+            said.push_str(&rotations.faulty());
+        }
+        said
     }
 }
 
@@ -138,12 +154,18 @@ fn times(took: &[Duration]) -> Times {
     let mut took: Vec<u64> =
         took.iter().map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)).collect();
     took.sort_unstable();
-    // Nearest rank: a time that was really measured.
-    let at = |percent: usize| {
-        let rank = (took.len() * percent).div_ceil(100).max(1);
-        took.get(rank - 1).copied().unwrap_or_default()
-    };
-    Times { restarts: took.len(), p50: at(50), p99: at(99), max: at(100) }
+    Times {
+        restarts: took.len(),
+        p50: nearest_rank(&took, 50),
+        p99: nearest_rank(&took, 99),
+        max: nearest_rank(&took, 100),
+    }
+}
+
+/// A percentile by nearest rank, of times in order: one that was really measured.
+pub fn nearest_rank(sorted: &[u64], percent: usize) -> u64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
 /// The report as tables.
@@ -186,6 +208,7 @@ pub fn text(report: &Report) -> String {
         text.push('\n');
         text.push_str(&line);
     };
+    report.rotations.iter().for_each(|rotated| line(rotated.text()));
     for row in &report.ambiguous {
         line(format!("in doubt: {} in {}: {}", row.id, row.chat, row.why));
     }

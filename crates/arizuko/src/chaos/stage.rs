@@ -68,14 +68,14 @@ impl Stage {
     /// Something of that does not work; nothing was injected yet.
     pub async fn set(size: &Size) -> Result<Self, Failure> {
         let mut fleet = Fleet::new()?;
+        if size.rotations.is_some() {
+            rotations::tell(&mut fleet);
+        }
         // Where nothing is injured, everything is as it is on the machine.
         let injured = size.faults > 0;
         let mounts = if injured { size.mounts } else { Mounts::Shared };
         let disk = Disk::make(mounts, fleet.data(), size.messages)?;
         let has_clock = injured && fleet.wind_clock();
-        if size.rotations.is_some() {
-            rotations::tell(&mut fleet);
-        }
         let global = Global { data_dir: Some(fleet.data()), ..Global::default() };
         let instance = Instance::find(&global, fleet.environment())?;
         instance.create(fleet.environment()).await?;
