@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["db", "authd", "routd", "runed"], "SQL is db's and each owner's store.rs"),
     ("zeroize", &["secrets"], "wiping is what a `Secret` does"),
+    ("zeroizing-alloc", &["arizuko"], "the program, and not a library, says how memory is freed"),
     ("secrecy", &["secrets"], "hiding is what a `Secret` does"),
     ("subtle", &["secrets"], "comparing in constant time is what a `Secret` does"),
     ("region", &["secrets"], "locking pages is what a `Secret` does"),

@@ -23,14 +23,21 @@ use cli::Cli;
 use failure::{Exit, Failure};
 use instance::Environment;
 use std::{
+    alloc::System,
     ffi::{OsStr, OsString},
     path::Path,
     process::ExitCode,
     time::Duration,
 };
+use zeroizing_alloc::ZeroAlloc;
 
 /// How long work that cannot be cut off, such as the reading of a file, is waited for at the end.
 const AT_THE_END: Duration = Duration::from_secs(2);
+
+/// Whatever is freed is wiped first. What a secret passes through on its way in or out is not all ours: an HTTP
+/// library's buffers hold the headers, and are freed as they are.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();

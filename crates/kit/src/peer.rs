@@ -173,11 +173,21 @@ pub struct Options {
     /// The key under which the peer answers a repeat alike.
     pub idempotency_key: Option<String>,
     bearer: Option<HeaderValue>,
+    /// Whether the connection ends with the answer.
+    once: bool,
 }
 
 impl Options {
-    pub(crate) fn with_bearer(credential: &[u8]) -> Self {
+    /// Presents `credential`, a secret.
+    fn with_bearer(credential: &[u8]) -> Self {
         Self { bearer: bearer(credential), ..Self::default() }
+    }
+
+    /// Presents `credential`, a secret that is rarely presented, on a connection of its own. The
+    /// buffers of a connection hold what was last written into them, and go with it: one that is
+    /// kept for later would keep the secret past its replacement.
+    pub(crate) fn with_rare_bearer(credential: &[u8]) -> Self {
+        Self { once: true, ..Self::with_bearer(credential) }
     }
 }
 
@@ -363,6 +373,9 @@ fn build<Req: Serialize, Res>(
     call = if route.method.has_body() { call.json(&fields) } else { call.query(&fields) };
     if let Some(bearer) = &options.bearer {
         call = call.header(header::AUTHORIZATION, bearer.clone());
+    }
+    if options.once {
+        call = call.header(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(key) = &options.idempotency_key {
         call = call.header(HeaderName::from_static("idempotency-key"), key);

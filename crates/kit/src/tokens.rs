@@ -122,7 +122,7 @@ impl Tokens {
         let request = &request;
         let token = key
             .present(|key| async move {
-                let options = peer::Options::with_bearer(key.secret().expose());
+                let options = peer::Options::with_rare_bearer(key.secret().expose());
                 let endpoint = &authd::SERVICE_TOKEN;
                 match peer::send(&self.http, &self.authd, endpoint, request, &options).await {
                     Ok(token) => Attempt::Done(token),
