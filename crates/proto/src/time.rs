@@ -19,15 +19,19 @@ impl Timestamp {
         let milliseconds = self.0.saturating_sub(earlier.0);
         if milliseconds < 0 { 0 } else { (milliseconds / 1000).unsigned_abs() }
     }
+
+    /// As RFC 3339 in UTC; `None` outside the years 0 to 9999, which it cannot write.
+    fn rfc3339(self) -> Option<String> {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000);
+        time.ok()?.format(&Rfc3339).ok()
+    }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000);
-        match time.map(|time| time.format(&Rfc3339)) {
-            Ok(Ok(text)) => f.write_str(&text),
-            // Outside the years RFC 3339 can write.
-            _ => write!(f, "{} ms", self.0),
+        match self.rfc3339() {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{} ms", self.0),
         }
     }
 }
@@ -44,7 +48,10 @@ impl<'de> Deserialize<'de> for Timestamp {
         let time = OffsetDateTime::parse(&text, &Rfc3339);
         let time = time.map_err(|_| de::Error::custom("expected an RFC 3339 time in UTC"))?;
         let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
-        i64::try_from(milliseconds).map(Self).map_err(|_| de::Error::custom("time out of range"))
+        let time = i64::try_from(milliseconds).map(Self);
+        // A time zone can lead out of the years that can be written again.
+        let time = time.ok().filter(|time| time.rfc3339().is_some());
+        time.ok_or_else(|| de::Error::custom("time out of range"))
     }
 }
 
@@ -67,6 +74,11 @@ mod tests {
         assert_eq!(json, "\"2023-11-14T22:13:20.123Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), Timestamp(1_700_000_000_123));
         assert!(serde_json::from_str::<Timestamp>("\"yesterday\"").is_err());
+        let beyond = "\"9999-12-31T23:59:59.999-23:59\"";
+        assert!(
+            serde_json::from_str::<Timestamp>(beyond).is_err(),
+            "it could not be written again"
+        );
         assert_eq!(Timestamp(0).seconds_since(Timestamp(5_000)), 0, "a clock set back is no panic");
     }
 }
