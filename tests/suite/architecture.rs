@@ -36,13 +36,19 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("notify", &["provider-file"], "watching files is the file provider's"),
     ("jsonwebtoken", &["auth"], "tokens are made and checked in one place"),
     ("landlock", &["runed"], "sandboxes are runed's"),
+    ("seccompiler", &["runed"], "sandboxes are runed's"),
+    ("bollard", &["runed"], "container engines are runed's"),
     ("clap", &["arizuko"], "the command line is arizuko's"),
     (
         "axum",
         &["kit", "authd", "routd", "runed", "webd", "proxyd"],
         "HTTP is kit's and each daemon's http.rs",
     ),
-    ("reqwest", &["kit", "ant"], "calls between daemons go through kit's Peer"),
+    (
+        "reqwest",
+        &["kit", "ant", "routd"],
+        "calls between daemons go through kit's Peer; routd's are those that leave the suite",
+    ),
     ("rmcp", &["routd", "ant", "webd"], "tools are served by routd and webd, and called by ant"),
     ("governor", &["proxyd", "authd"], "rate limits are the edge's, and the signer's"),
 ];

@@ -85,6 +85,9 @@ pub enum Command {
     /// Links that carry their own right to a chat or a webhook
     #[command(subcommand)]
     Token(Token),
+    /// Sealed secrets of folders and persons, which agents have spent and never see
+    #[command(subcommand)]
+    TenantSecret(TenantSecret),
     /// Print a one-time link that logs this operator in
     Login,
     /// What was done and what was refused, newest first
@@ -294,6 +297,44 @@ fn since(text: &str) -> Result<Since, String> {
     }
     let time = serde_json::from_value(text.into());
     time.map(Since::Time).map_err(|_| "write it as 30m, 24h or 2026-01-31T12:00:00Z".into())
+}
+
+/// What to do with the secrets of folders and persons.
+#[derive(Debug, Subcommand)]
+pub enum TenantSecret {
+    /// Store a secret, its value read from standard input; again: replace it
+    Set {
+        #[command(flatten)]
+        owner: OwnerArg,
+        /// Its name, such as GITHUB_TOKEN; ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN and OPENAI_API_KEY are for the
+        /// models
+        name: String,
+        /// Where it may go: https://HOST[:PORT]/PATH; needed for all but a model's key
+        #[arg(long)]
+        url: Option<String>,
+        /// The header that carries it, with {} where it stands [default: Authorization: Bearer {}]
+        #[arg(long, value_name = "NAME: TEXT")]
+        header: Option<String>,
+    },
+    /// The secrets, without their values
+    List,
+    /// Remove a secret
+    Rm {
+        /// Its id
+        id: Opaque,
+    },
+}
+
+/// Whose secret.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct OwnerArg {
+    /// A folder's: every turn of that folder may have it spent
+    #[arg(long)]
+    pub folder: Option<Folder>,
+    /// A person's, by the address they write from: turns that answer this person alone may have it spent
+    #[arg(long, value_name = "ADDRESS")]
+    pub person: Option<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ mod settings;
 mod status;
 mod stdin;
 mod tables;
+mod tenant_secret;
 
 use crate::{
     addresses::Addresses,
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Group(command) => tables::group(&instance, command, output).await,
         Command::Route(command) => tables::route(&instance, command, output).await,
         Command::Token(command) => tables::token(&instance, command, output).await,
+        Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
         Command::Login => login(&instance, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,

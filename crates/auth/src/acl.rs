@@ -12,8 +12,15 @@ use crate::glob::{Glob, GlobError};
 use crate::principal::{Principal, PrincipalError};
 
 /// What a folder's agent may do to its own folder without any row. A deny row takes it away.
-pub const OWN_FOLDER_ACTIONS: &[&str] =
-    &["mcp:reply", "mcp:send", "mcp:inspect_messages", "mcp:get_memory", "mcp:set_memory"];
+pub const OWN_FOLDER_ACTIONS: &[&str] = &[
+    "mcp:reply",
+    "mcp:send",
+    "mcp:inspect_messages",
+    "mcp:get_memory",
+    "mcp:set_memory",
+    // What it can reach is what a secret of the folder or the person is bound to, and nothing else.
+    "mcp:http_request",
+];
 
 /// Who may do everything without any row: this role, and every `operator:` principal.
 const OPERATORS: &str = "role:operator";

@@ -49,6 +49,11 @@ impl Caller {
         self.folder.as_ref().is_none_or(|limit| limit.contains(folder))
     }
 
+    /// Whether the token is limited to no folder.
+    pub fn reaches_all(&self) -> bool {
+        self.folder.is_none()
+    }
+
     /// The subject, as the ACL knows it.
     pub fn subject(&self) -> &Principal {
         &self.subject

@@ -200,6 +200,10 @@ pub mod scopes {
         SECRETS_READ = "secrets:read";
         /// Have secrets looked at again, or an overlap ended.
         SECRETS_WRITE = "secrets:write";
+        /// List the secrets of folders and persons, without their values.
+        TENANT_SECRETS_READ = "tenant-secrets:read";
+        /// Store and remove secrets of folders and persons.
+        TENANT_SECRETS_WRITE = "tenant-secrets:write";
         /// List the signing keys.
         KEYS_READ = "keys:read";
         /// Rotate the signing keys.

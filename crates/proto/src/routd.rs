@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 mod feed;
 mod links;
 mod tables;
+mod tenant_secrets;
 mod trace;
 
 pub use feed::*;
 pub use links::*;
 pub use tables::*;
+pub use tenant_secrets::*;
 pub use trace::*;
 
 /// One message from a platform. Answers once it is committed; a repeat of the same id in the same
@@ -71,6 +73,9 @@ pub const ROUTES: &[Route] = &[
     VERIFY_DELIVERY.route,
     AUDIT.route,
     STATUS.route,
+    SET_TENANT_SECRET.route,
+    LIST_TENANT_SECRETS.route,
+    REMOVE_TENANT_SECRET.route,
     DATABASE_KEY.route,
     REKEY.route,
 ];

@@ -4,6 +4,7 @@ use crate::{
     endpoints::Endpoints,
     figures::Figures,
     keyring::{Keyring, LinkKey},
+    outside::Outside,
     secrets::ChannelCheck,
     settings::Values,
     wake::Wake,
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) link_key: LinkKey,
     pub(crate) keyring: Keyring,
     pub(crate) endpoints: Endpoints,
+    pub(crate) outside: Outside,
     /// Which start of routd on this database this is.
     pub(crate) epoch: i64,
 }

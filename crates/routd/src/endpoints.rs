@@ -8,8 +8,8 @@ use kit::{SOCKET_PATH_MAX, StartError};
 use proto::turn::SOCKET;
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -64,6 +64,7 @@ impl Endpoints {
         let cannot = |source| StartError::CannotCreate { path: directory.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(cannot)?;
         let socket = kit::bind_unix(&directory.join(SOCKET))?;
+        follow_owner(&directory).map_err(cannot)?;
         let closed = app.context.stop.child_token();
         let router = http::turn::router(app, turn, closed.clone());
         let stop = app.context.stop.clone();
@@ -100,5 +101,16 @@ impl Endpoints {
 
     fn open(&self) -> MutexGuard<'_, HashMap<i64, CancellationToken>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives a socket to whoever has its directory. An agent in a container is a user of its own, to whom runed gave the
+/// directory; a socket that is bound anew while it runs must be its own too.
+fn follow_owner(directory: &Path) -> io::Result<()> {
+    let (wanted, socket) = (fs::metadata(directory)?, directory.join(SOCKET));
+    let found = fs::symlink_metadata(&socket)?;
+    match found.uid() == wanted.uid() {
+        true => Ok(()),
+        false => chown(&socket, Some(wanted.uid()), Some(wanted.gid())),
     }
 }

@@ -52,8 +52,9 @@ impl From<Fault> for Failure {
             Fault::NotFound(text) => Self::not_found(text),
             Fault::Conflict(text) => Self::conflict(text),
             Fault::Gone(text) => Self::new(Code::Gone, text),
-            Fault::Database(error) if error.is_retryable() => {
-                Self::unavailable("the database is busy; try again").retry_after(COME_BACK)
+            // The disk's trouble and not the request's: the log of the writer has the cause.
+            Fault::Database(error) if error.is_ours() => {
+                Self::unavailable(error.to_string()).retry_after(COME_BACK)
             }
             fault @ (Fault::Database(_) | Fault::Defect(_)) => Self::internal(&fault),
         }

@@ -8,6 +8,7 @@ mod links;
 mod messages;
 mod routes;
 mod signatures;
+mod tenant_secrets;
 pub(crate) mod turn;
 
 use crate::app::App;
@@ -45,6 +46,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::RESOLVE_LINK, app.clone(), links::resolve)
         .mount(api::ROTATE_LINK, app.clone(), signatures::rotate)
         .mount(api::VERIFY_DELIVERY, app.clone(), signatures::verify)
+        .mount(api::SET_TENANT_SECRET, app.clone(), tenant_secrets::set)
+        .mount(api::LIST_TENANT_SECRETS, app.clone(), tenant_secrets::list)
+        .mount(api::REMOVE_TENANT_SECRET, app.clone(), tenant_secrets::remove)
         .mount(api::AUDIT, app.clone(), audit::list)
         .mount(api::STATUS, app.clone(), audit::status)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)

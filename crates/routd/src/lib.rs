@@ -26,6 +26,7 @@
 mod adapters;
 mod app;
 mod attempt;
+mod binding;
 mod drive;
 mod endpoints;
 mod fault;
@@ -38,18 +39,21 @@ mod input;
 mod keyring;
 mod mcp;
 mod outbox_loop;
+mod outside;
 mod progress;
 mod prompt;
 mod record;
 mod rights;
 mod route;
 mod say;
+mod scrub;
 mod secret_loop;
 mod secrets;
 mod settings;
 mod signing;
 mod steer;
 mod store;
+mod tenant;
 mod turn;
 mod turn_loop;
 mod wake;
@@ -106,6 +110,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         link_key,
         keyring: keyring.clone(),
         endpoints,
+        outside: outside::Outside::new()?,
         epoch,
     });
     let kept: HashSet<i64> = in_progress.iter().filter_map(|turn| turn.endpoint).collect();

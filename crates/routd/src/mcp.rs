@@ -9,6 +9,7 @@
 mod arguments;
 mod calls;
 mod listing;
+mod request;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
 use calls::Answer;

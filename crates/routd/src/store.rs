@@ -13,6 +13,7 @@ pub(crate) mod links;
 pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod routes;
+pub(crate) mod tenant_secrets;
 pub(crate) mod tools;
 pub(crate) mod trace;
 pub(crate) mod turns;
@@ -37,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         version: 3,
         name: "signed webhooks",
         sql: include_str!("../migrations/0003-signed-webhooks.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "tenant secrets",
+        sql: include_str!("../migrations/0004-tenant-secrets.sql"),
     },
 ];
 

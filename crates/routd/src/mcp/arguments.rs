@@ -4,6 +4,7 @@ use proto::Jid;
 use rmcp::model::JsonObject;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 
 use crate::{fault::Fault, say::CONTENT_MAX};
 
@@ -58,6 +59,31 @@ pub(super) struct SetMemory {
     pub(super) content: String,
 }
 
+/// Arguments of `http_request`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HttpRequest {
+    /// The name of the secret to use, such as `GITHUB_TOKEN`. Its value is put into the request for you.
+    pub(super) secret: String,
+    /// The URL; it must lie where that secret may go.
+    pub(super) url: String,
+    /// GET, HEAD, POST, PUT, PATCH or DELETE; GET when left out.
+    #[serde(default)]
+    pub(super) method: Option<String>,
+    /// More headers.
+    #[serde(default)]
+    pub(super) headers: Option<BTreeMap<String, String>>,
+    /// The body, as text.
+    #[serde(default)]
+    pub(super) body: Option<String>,
+    /// The body, as JSON.
+    #[serde(default)]
+    pub(super) json: Option<serde_json::Value>,
+    /// How long the answer may take, 1 to 60 seconds; 30 when left out.
+    #[serde(default)]
+    pub(super) timeout_seconds: Option<u64>,
+}
+
 /// Reads the arguments of a tool.
 pub(super) fn read<T: DeserializeOwned>(tool: &str, arguments: JsonObject) -> Result<T, Fault> {
     serde_json::from_value(arguments.into())
@@ -74,4 +100,52 @@ pub(super) fn check_content(content: &str) -> Result<(), Fault> {
         return Err(Fault::Invalid(text));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// Any JSON, a few levels deep, with the names of arguments among its keys.
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            Just(json!("web:team/name")),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            let key =
+                prop_oneof![Just("content".to_owned()), Just("chat_jid".to_owned()), "[a-z_]{0,8}"];
+            let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from);
+            let object = proptest::collection::btree_map(key, inner, 0..4);
+            prop_oneof![list, object.prop_map(|map| Value::Object(map.into_iter().collect()))]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_agent_passes_is_taken_whole_or_refused_as_the_agents_mistake(
+            content in anything(), limit in anything(), other in "[a-z]{1,12}"
+        ) {
+            let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+            let arguments = object(json!({ "content": content, "chat_jid": limit }));
+            let sent = read::<Send>("send", arguments);
+            let good = content.is_string() && limit.as_str().is_some_and(|jid| jid.parse::<Jid>().is_ok());
+            prop_assert_eq!(sent.is_ok(), good);
+            prop_assert!(sent.is_ok() || matches!(sent, Err(Fault::Invalid(_))));
+
+            let looked = read::<Inspect>("inspect_messages", object(json!({ "limit": limit })));
+            let good = limit.is_null() || limit.as_u64().is_some_and(|n| u32::try_from(n).is_ok());
+            prop_assert_eq!(looked.is_ok(), good);
+
+            let mut odd = object(json!({ "content": "x" }));
+            odd.insert(other.clone(), content);
+            prop_assert!(other == "content" || read::<Reply>("reply", odd).is_err(), "unknown: {}", other);
+        }
+    }
 }

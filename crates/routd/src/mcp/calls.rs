@@ -3,6 +3,7 @@
 use super::arguments::{
     GetMemory, INSPECT_MAX, Inspect, MEMORY_MAX, Reply, Send, SetMemory, check_content, read,
 };
+use super::request;
 use crate::{
     app::App,
     attempt::Attempt,
@@ -71,6 +72,7 @@ pub(super) async fn call(
             check_content(&send.content)?;
             change(&app, attempt, "send", Change::Send(send), hash, key).await
         }
+        "http_request" => request::run(&app, attempt, read(tool, arguments)?, hash, key).await,
         "set_memory" => {
             let memory: SetMemory = read(tool, arguments)?;
             if memory.content.len() > MEMORY_MAX {
@@ -111,10 +113,7 @@ async fn change(
             return serde_json::from_str(&answer)
                 .map_err(|_| Fault::Defect("the answer of a tool cannot be read".into()));
         }
-        if tools::count(tx, &turn.id)? >= CHANGES_MAX {
-            let text = format!("this turn has made {CHANGES_MAX} changes, which is enough");
-            return Err(Fault::Conflict(text));
-        }
+        check_count(tx, &turn)?;
         let rights = Rights::of(tx, &turn.folder)?;
         let answer = carry_out(tx, &progress, &rights, &turn, &change, now)?;
         turns::acted(tx, &turn)?;
@@ -125,6 +124,15 @@ async fn change(
         Ok(answer)
     });
     done.await
+}
+
+/// Ends a turn's changes where there are too many.
+pub(super) fn check_count(conn: &Connection, turn: &Turn) -> Result<(), Fault> {
+    if tools::count(conn, &turn.id)? >= CHANGES_MAX {
+        let text = format!("this turn has made {CHANGES_MAX} changes, which is enough");
+        return Err(Fault::Conflict(text));
+    }
+    Ok(())
 }
 
 fn carry_out(

@@ -1,6 +1,6 @@
 //! The tools, as an agent sees them.
 
-use super::arguments::{GetMemory, Inspect, Reply, Send, SetMemory};
+use super::arguments::{GetMemory, HttpRequest, Inspect, Reply, Send, SetMemory};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 
@@ -32,6 +32,12 @@ pub(super) fn all() -> Vec<Tool> {
             "set_memory",
             "Replace the text that this folder remembers. Read it first: what is left out is forgotten.",
             ToolAnnotations::new().destructive(true).idempotent(true),
+        ),
+        tool::<HttpRequest>(
+            "http_request",
+            "Make an HTTP request under one of the secrets that this folder, or the person who asked, has. You name \
+             the secret and never see its value. Redirects are not followed.",
+            ToolAnnotations::new().destructive(true).open_world(true),
         ),
     ]
 }

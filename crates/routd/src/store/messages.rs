@@ -157,6 +157,15 @@ pub(crate) fn of_turn(conn: &Connection, turn_id: &str) -> rusqlite::Result<Vec<
     .collect()
 }
 
+/// Who wrote what a turn answers.
+pub(crate) fn writers_of_turn(conn: &Connection, turn_id: &str) -> rusqlite::Result<Vec<String>> {
+    conn.prepare_cached(
+        "SELECT DISTINCT sender FROM messages WHERE turn_id = ?1 AND outbound = 0 ORDER BY sender",
+    )?
+    .query_map([turn_id], |row| row.get(0))?
+    .collect()
+}
+
 /// What was said in a turn in this chat, oldest first.
 pub(crate) fn said_in(
     conn: &Connection,

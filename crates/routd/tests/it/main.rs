@@ -19,5 +19,6 @@ mod runed;
 mod secrets;
 mod stage;
 mod start;
+mod tenant_secrets;
 mod tools;
 mod turns;

@@ -35,7 +35,7 @@ async fn a_reply_is_heard_before_the_turn_ends_and_not_twice() {
     let agent = agent_of(&stage, CHAT, 0).await;
     assert_eq!(
         agent.tools().await,
-        ["reply", "send", "inspect_messages", "get_memory", "set_memory"]
+        ["reply", "send", "inspect_messages", "get_memory", "set_memory", "http_request"]
     );
     let told = agent.tool("reply", json!({ "content": "on it" }), Some("t/1/1")).await;
     assert!(!told.is_error && told.structured["id"].is_string(), "{told:?}");
