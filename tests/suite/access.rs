@@ -372,7 +372,7 @@ async fn every_endpoint_refuses_who_may_not_and_writes_it_down() {
     tried += field.service_keys(&mut wanted).await;
     tried += field.edge(&mut wanted).await;
     tried += links::tried(&suite, &mut wanted, &mut used).await;
-    println!("{tried} tries were refused, which are {} rows and lines", wanted.len());
+    eprintln!("{tried} tries were refused, which are {} rows and lines", wanted.len());
     assert!(tried > 1000, "only {tried} refusals were tried");
     audited::all(&suite, &["up.log"], &wanted);
     audited::without(&suite, &["up.log"], &used);

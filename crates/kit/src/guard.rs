@@ -1,7 +1,7 @@
 //! Admits callers to one route, and notes whom it refuses.
 
 use crate::{EDGE_HEADER, Failure, Gate, PeerCred, ledger::Refused, refusals::Why};
-use auth::Caller;
+use auth::{Caller, Kind};
 use axum::{
     extract::ConnectInfo,
     http::{HeaderMap, HeaderName, StatusCode, request::Parts},
@@ -85,7 +85,7 @@ impl Guard {
         }
         let Why { reason, subject, about } = why.unwrap_or_default();
         let reason = reason.unwrap_or_else(|| of(status).into());
-        let proved = caller.filter(|caller| *caller != &Caller::anonymous());
+        let proved = caller.filter(|caller| caller.kind() != Kind::Anonymous);
         let subject = match (subject, proved, &self.socket) {
             (Some(subject), _, _) => subject.into(),
             (None, Some(caller), _) => caller.subject().to_string().into(),
