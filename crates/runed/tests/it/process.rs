@@ -124,6 +124,10 @@ impl Place for Machine {
     fn processes(&self, home: &Path) -> usize {
         self.pids(home).len()
     }
+
+    fn shows_itself(&self) -> bool {
+        !self.without.namespaces
+    }
 }
 
 impl Drop for Machine {
