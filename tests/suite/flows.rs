@@ -1,5 +1,6 @@
 //! Stories that cross daemons, told through the command line and the edge of a real suite.
 
+mod canary;
 mod chaos;
 mod documents;
 mod hygiene;

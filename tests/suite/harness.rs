@@ -6,7 +6,7 @@ mod suite;
 mod web;
 
 pub use mount::Mount;
-pub use process::{eventually, is_alive};
+pub use process::{eventually, is_alive, signal};
 pub use suite::{Suite, Tls, reply_of};
 pub use web::{Chat, Event};
 

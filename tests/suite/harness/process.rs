@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Mutex, OnceLock,
         mpsc::{Receiver, channel},
@@ -85,7 +85,12 @@ impl Running {
 
     /// Waits for its end, without asking for it; its exit code.
     pub fn ended(&mut self) -> Option<i32> {
-        eventually("the process ends", || self.child.try_wait().unwrap()).code()
+        self.ended_somehow().code()
+    }
+
+    /// Waits for its end; how it ended.
+    pub fn ended_somehow(&mut self) -> ExitStatus {
+        eventually("the process ends", || self.child.try_wait().unwrap())
     }
 
     /// Asks it to end (SIGTERM) and waits; its exit code.
