@@ -6,7 +6,7 @@
 //! - what an attempt does, and what is said of it, counts for that attempt alone: a word from an attempt that was
 //!   given up changes nothing;
 //! - an attempt that ended without a result is repeated only when it had done nothing visible or lasting, and at
-//!   most [`ATTEMPTS`] times in all;
+//!   most [`ATTEMPTS`] times in all; one whose agent could not even be started, [`STARTS`] times;
 //! - a runner that cannot be reached is not the turn's failure: the turn waits where it is.
 
 use proto::Timestamp;
@@ -16,11 +16,14 @@ use proto::turn::Outcome;
 
 /// How often a turn is tried.
 pub(crate) const ATTEMPTS: u32 = 3;
-/// Milliseconds before the second attempt; each later one waits four times as long.
+/// The same where no agent ran: a disk that is full for a moment, or a runed that pauses a folder because of it, is not
+/// the message's fault. Some minutes in all, longer than two of runed's pauses.
+const STARTS: u32 = 7;
+/// Milliseconds before the second attempt; each later one waits four times as long, up to [`WAIT_MAX`].
 const FIRST_WAIT: i64 = 2_000;
 /// The longest wait before an attempt, in milliseconds. A turn that would wait longer was put off by a clock that has
 /// been set back since, and waits no more.
-pub(crate) const WAIT_MAX: i64 = wait_after(ATTEMPTS - 1);
+pub(crate) const WAIT_MAX: i64 = 32_000;
 /// Characters of an agent's own explanation that a person is shown.
 const LINE: usize = 500;
 
@@ -79,6 +82,8 @@ pub(crate) enum Event {
 pub(crate) enum Over {
     /// It ended, and another attempt may do better.
     Lost(&'static str),
+    /// No agent ran, and another attempt may do better.
+    NotStarted,
     /// It ran out of its time.
     TimedOut,
     /// Somebody stopped it.
@@ -94,7 +99,7 @@ impl Over {
             Some(RunEnd::Completed) => Self::Lost("the agent exited without a result"),
             Some(RunEnd::Crashed) => Self::Lost("the agent crashed"),
             Some(RunEnd::OutOfMemory) => Self::Lost("the agent ran out of memory"),
-            Some(RunEnd::StartFailed) => Self::Lost("the agent could not be started"),
+            Some(RunEnd::StartFailed) => Self::NotStarted,
             Some(RunEnd::TimedOut) => Self::TimedOut,
             Some(RunEnd::Cancelled) => Self::Cancelled,
             Some(RunEnd::Refused) => Self::Refused(detail.unwrap_or_default().to_owned()),
@@ -105,6 +110,7 @@ impl Over {
     fn reason(&self) -> &str {
         match self {
             Self::Lost(why) => why,
+            Self::NotStarted => "the agent could not be started",
             Self::TimedOut => "the agent ran out of time",
             Self::Cancelled => "the run was stopped",
             Self::Refused(_) => "this agent cannot run here",
@@ -183,6 +189,10 @@ impl Standing {
         }
     }
 
+    fn again(self, why: &str, now: Timestamp) -> Next {
+        Next::Again { not_before: now.plus(wait_after(self.attempt)), why: why.into() }
+    }
+
     fn run_over(self, over: &Over, now: Timestamp) -> Next {
         let reason = over.reason();
         let end = |how, line: String| Next::End {
@@ -209,10 +219,9 @@ impl Standing {
                 ),
             ),
             Over::TimedOut => end(TurnEnd::Failed, format!("This was not done: {reason}.")),
-            Over::Lost(_) if self.attempt < ATTEMPTS => {
-                Next::Again { not_before: now.plus(wait_after(self.attempt)), why: reason.into() }
-            }
-            Over::Lost(_) => end(
+            Over::Lost(_) if self.attempt < ATTEMPTS => self.again(reason, now),
+            Over::NotStarted if self.attempt < STARTS => self.again(reason, now),
+            Over::Lost(_) | Over::NotStarted => end(
                 TurnEnd::Failed,
                 format!(
                     "This was not done: {reason}, {} times. Please try again later.",
@@ -224,8 +233,8 @@ impl Standing {
 }
 
 /// Milliseconds to wait after attempt number `attempt`.
-const fn wait_after(attempt: u32) -> i64 {
-    FIRST_WAIT.saturating_mul(4_i64.saturating_pow(attempt.saturating_sub(1)))
+fn wait_after(attempt: u32) -> i64 {
+    FIRST_WAIT.saturating_mul(4_i64.saturating_pow(attempt.saturating_sub(1))).min(WAIT_MAX)
 }
 
 fn result(outcome: Outcome, text: Option<&str>, replied: bool) -> Next {

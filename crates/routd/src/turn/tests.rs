@@ -71,6 +71,23 @@ fn a_result_is_what_it_says_and_never_nothing() {
     assert_eq!(line, "The agent failed: no room");
 }
 
+#[test]
+fn a_runner_that_cannot_start_agents_for_a_minute_fails_nobody() {
+    let (mut now, mut attempt) = (Timestamp(0), 1);
+    let not_started = |attempt| Event::RunOver { attempt, over: Over::NotStarted };
+    while let Next::Again { not_before, .. } =
+        at(State::Starting, attempt, false).on(&not_started(attempt), now).unwrap()
+    {
+        assert!(not_before > now && not_before <= now.plus(WAIT_MAX), "attempt {attempt}");
+        (now, attempt) = (not_before, attempt + 1);
+    }
+    assert_eq!(attempt, STARTS);
+    assert!(now >= Timestamp(90_000), "a runed pauses a folder for 30 seconds, then for 60: {now}");
+    let crashed = Event::RunOver { attempt: 4, over: Over::Lost("the agent crashed") };
+    let after = at(State::Running, 4, false).on(&crashed, now).unwrap();
+    assert_eq!(how(&after), Some(TurnEnd::Failed), "an agent that ran is not tried more often");
+}
+
 /// What a row of the database would hold.
 #[derive(Debug)]
 struct Model {
@@ -108,6 +125,7 @@ fn events() -> impl Strategy<Value = (Event, bool)> {
     let text = prop::option::of("[a-z ]{0,6}");
     let over = prop::sample::select(vec![
         Over::Lost("the agent crashed"),
+        Over::NotStarted,
         Over::TimedOut,
         Over::Cancelled,
         Over::Refused("no image".into()),
@@ -143,7 +161,7 @@ proptest! {
             model.apply(&event);
             prop_assert!(model.ends.len() <= 1, "{:?}", model.ends);
         }
-        prop_assert!(model.started.len() <= ATTEMPTS as usize, "{:?}", model.started);
+        prop_assert!(model.started.len() <= STARTS as usize, "{:?}", model.started);
         let mut once = model.started.clone();
         once.dedup();
         prop_assert_eq!(once, model.started);
