@@ -26,8 +26,8 @@ use std::{
 const AT_ONCE: usize = 8;
 /// How long one question waits for an end, in seconds. The suite is to work meanwhile, and not to answer questions.
 const ASK_SECONDS: u32 = 10;
-/// How long nothing may end before what has not ended is lost. Longer than the waits of three attempts.
-const STANDSTILL: Duration = Duration::from_secs(90);
+/// How long nothing may end before what has not ended is lost. Longer than the waits of all attempts at a turn.
+const STANDSTILL: Duration = Duration::from_secs(240);
 /// How long the outbox, and the streams of chats, may take after that.
 const SETTLE: Duration = Duration::from_secs(60);
 /// How long a token of the operator is used.
