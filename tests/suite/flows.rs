@@ -9,3 +9,4 @@ mod main_job;
 mod refusals;
 mod rotation;
 mod rotation_commands;
+mod rotation_load;

@@ -126,7 +126,7 @@ impl Tokens {
                 let endpoint = &authd::SERVICE_TOKEN;
                 match peer::send(&self.http, &self.authd, endpoint, request, &options).await {
                     Ok(token) => Attempt::Done(token),
-                    Err(error) if error.is_unauthorized() => Attempt::Refused(error),
+                    Err(error) if is_refusal(&error) => Attempt::Refused(error),
                     Err(error) => Attempt::Failed(error),
                 }
             })
@@ -146,6 +146,12 @@ impl Tokens {
             self.secrets.set_fingerprint_key(key);
         }
     }
+}
+
+/// Whether authd says that the key is not good. Where it has refused an address often, it says 429 to a key that it does
+/// not know, and never to one that is good: the one before may be.
+fn is_refusal(error: &PeerError) -> bool {
+    matches!(error.status(), Some(401 | 429))
 }
 
 impl fmt::Debug for Tokens {

@@ -89,8 +89,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
         if self.generation() > seen { Again::Newer } else { Again::Unchanged }
     }
 
-    /// Presents the current value. Where it is refused, looks again and presents the new one, or,
-    /// where there is none, once the one before it.
+    /// Presents the current value. Where it is refused, looks again and presents the new one, if
+    /// there is one, and then those before it that are accepted here, newest first.
+    ///
+    /// More than the one before it, because a bundle may have changed in a part that is not
+    /// presented, so that the value before shows the same again.
     ///
     /// # Errors
     /// With the last attempt's error. Where that is a refusal, it is also shown as degraded: an
@@ -99,28 +102,24 @@ impl<T: Send + Sync + 'static> Watched<T> {
     where
         F: Future<Output = Attempt<R, E>>,
     {
-        let (seen, value) = self.versioned();
-        let error = match attempt(value).await {
+        let (seen, first) = self.versioned();
+        let mut refusal = match attempt(first.clone()).await {
             Attempt::Done(answer) => return Ok(self.taken(answer)),
             Attempt::Failed(error) => return Err(error),
             Attempt::Refused(error) => error,
         };
-        let other = match self.refused(seen).await {
-            Again::Newer => Some(self.current()),
-            Again::Unchanged => self.accepted().nth(1),
-        };
-        let Some(other) = other else {
-            self.live.core.refused.store(seen, Ordering::Relaxed);
-            return Err(error);
-        };
-        match attempt(other).await {
-            Attempt::Done(answer) => Ok(self.taken(answer)),
-            Attempt::Failed(error) => Err(error),
-            Attempt::Refused(error) => {
-                self.live.core.refused.store(self.generation(), Ordering::Relaxed);
-                Err(error)
-            }
+        self.refused(seen).await;
+        let others: Vec<Arc<T>> =
+            self.accepted().filter(|value| !Arc::ptr_eq(value, &first)).collect();
+        for other in others {
+            refusal = match attempt(other).await {
+                Attempt::Done(answer) => return Ok(self.taken(answer)),
+                Attempt::Failed(error) => return Err(error),
+                Attempt::Refused(error) => error,
+            };
         }
+        self.live.core.refused.store(self.generation(), Ordering::Relaxed);
+        Err(refusal)
     }
 
     /// Notes that the peer took a value.

@@ -27,6 +27,8 @@ struct Believes {
     good_from: u64,
     minted: u64,
     refused: Vec<String>,
+    /// It has refused this address so often that it says 429 to what it does not know.
+    limits: bool,
     /// It answers that it cannot, and counts who asks.
     away: bool,
     asked_while_away: u64,
@@ -49,7 +51,9 @@ async fn token(State(stand): State<Stand>, headers: HeaderMap) -> axum::response
     let shown = bearer(&headers);
     if shown != believes.key {
         believes.refused.push(shown);
-        return StatusCode::UNAUTHORIZED.into_response();
+        let limited = StatusCode::TOO_MANY_REQUESTS;
+        let status = if believes.limits { limited } else { StatusCode::UNAUTHORIZED };
+        return status.into_response();
     }
     believes.minted += 1;
     let token = format!("token-{}", believes.minted);
@@ -99,6 +103,7 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
         good_from: 0,
         minted: 0,
         refused: vec![],
+        limits: false,
         away: false,
         asked_while_away: 0,
     };
@@ -163,6 +168,22 @@ async fn a_refused_token_is_replaced_and_a_rotated_key_is_found_without_a_hint()
     let fingerprints: Vec<_> =
         context.secrets.status().into_iter().filter_map(|s| s.fingerprint).collect();
     assert_eq!(fingerprints.len(), 1, "the fingerprint key came with the token");
+
+    // This daemon has the next key before authd has, which has heard too many strangers to look: the
+    // key before it is shown all the same.
+    source.set_silently([("AUTHD_SERVICE_KEY", "third-service-key")]);
+    context.secrets.refresh().await;
+    {
+        let mut believes = stand.0.lock().unwrap();
+        (believes.limits, believes.good_from) = (true, 4);
+    }
+    peer.call(&HEALTH, &Nothing {}).await.unwrap();
+    {
+        let mut believes = stand.0.lock().unwrap();
+        assert_eq!(believes.minted, 4);
+        assert_eq!(believes.refused.last().unwrap(), "third-service-key", "it was shown first");
+        (believes.limits, believes.key) = (false, "third-service-key");
+    }
 
     while_authd_is_away(&stand, &clock, &peer).await;
 

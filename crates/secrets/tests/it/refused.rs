@@ -57,6 +57,24 @@ async fn a_presenter_that_is_ahead_sends_the_value_before_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_presenter_that_is_two_ahead_sends_what_the_peer_has() {
+    let (source, secrets, mut watched) = with_key().await;
+    source.set([("KEY", "k-2")]);
+    reach(&mut watched, 2).await;
+    source.set([("KEY", "k-3")]);
+    reach(&mut watched, 3).await;
+    let (answer, shown) = present(&watched, &["k-1"]).await;
+    assert_eq!(answer.unwrap(), "k-1");
+    assert_eq!(shown, ["k-3", "k-2", "k-1"], "newest first, each once");
+    // One came while it was refused, and the peer has not seen that either.
+    source.set_silently([("KEY", "k-4")]);
+    let (answer, shown) = present(&watched, &["k-2"]).await;
+    assert_eq!(answer.unwrap(), "k-2");
+    assert_eq!(shown, ["k-3", "k-4", "k-2"], "what was refused is not shown again");
+    assert!(secrets.degraded().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_nobody_takes_is_shown_as_one_to_replace() {
     let (source, secrets, mut watched) = with_key().await;
     let (answer, shown) = present(&watched, &[]).await;
@@ -69,7 +87,7 @@ async fn a_credential_that_nobody_takes_is_shown_as_one_to_replace() {
     reach(&mut watched, 2).await;
     assert!(secrets.degraded().is_empty(), "a new value is a new chance");
     let (_, shown) = present(&watched, &[]).await;
-    assert_eq!(shown, ["k-2", "k-1"], "two attempts at most");
+    assert_eq!(shown, ["k-2", "k-1"], "each value once");
     assert_eq!(secrets.degraded().len(), 1);
     present(&watched, &["k-2"]).await.0.unwrap();
     assert!(secrets.degraded().is_empty(), "what is taken is good");

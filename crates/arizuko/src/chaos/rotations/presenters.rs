@@ -94,7 +94,8 @@ async fn one(desk: &Desk, daemon: Daemon, key: &Watched<ServiceKey>) -> Result<(
         let request = ServiceTokenRequest { daemon, audience: Some(audience) };
         match authd.call_with(&SERVICE_TOKEN, &request, key.secret().expose()).await {
             Ok(token) => Attempt::Done(token),
-            Err(error) if error.is_unauthorized() => Attempt::Refused(error),
+            // The probes have the address refused often, and whom authd does not know yet is told so.
+            Err(error) if matches!(error.status(), Some(401 | 429)) => Attempt::Refused(error),
             Err(error) => Attempt::Failed(error),
         }
     });

@@ -1,0 +1,98 @@
+//! Every secret rotates a hundred times while people write, and nobody notices.
+
+use crate::harness::Suite;
+use serde_json::Value;
+use std::path::Path;
+
+const TIMES: u64 = 100;
+
+/// Runs `arizuko chaos` with rotations; its exit code and what it printed.
+fn rotate(args: &[&str]) -> (Option<i32>, Value) {
+    let out = Suite::new().run(&[&["--json", "chaos"], args].concat());
+    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+    let report = serde_json::from_slice(&out.stdout);
+    let report = report.unwrap_or_else(|error| panic!("no report ({error}): {errors}"));
+    (out.status.code(), report)
+}
+
+fn a_hundred_from(source: &str, expected: &[&str]) {
+    let times = TIMES.to_string();
+    let (code, report) = rotate(&["--rotations", &times, "--from", source, "--seed", "5"]);
+    assert_eq!(code, Some(0), "{report:#}");
+    let ledger = &report["ledger"];
+    assert_eq!(ledger["sent"], TIMES * 3, "{ledger}");
+    for wrong in ["lost", "doubled", "out_of_order", "ambiguous"] {
+        assert_eq!(ledger[wrong], 0, "{ledger}");
+    }
+    let rotated = &report["rotations"];
+    assert_eq!(rotated["source"], source);
+    let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    let rows = rotated["secrets"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["secret"].as_str().unwrap()).collect();
+    assert_eq!(names, expected);
+    for row in rows {
+        assert_eq!(number(row, "rotations"), TIMES, "{row}");
+        assert_eq!(number(row, "refused_after_overlap"), TIMES, "{row}");
+        assert_eq!(number(row, "accepted_after_overlap"), 0, "{row}");
+        let certificate = row["secret"] == "PROXYD_TLS_CERT+PROXYD_TLS_KEY";
+        // A refusal means something where the same question was answered otherwise before.
+        assert!(certificate || number(row, "accepted_within_overlap") >= TIMES / 2, "{row}");
+        let by_command = source == "dotenv" && !certificate;
+        assert_eq!(number(row, "by_command"), if by_command { TIMES / 10 } else { 0 }, "{row}");
+    }
+    for kind in ["failed_requests", "late_acceptances", "miscounted"] {
+        assert_eq!(number(&rotated[kind], "count"), 0, "{rotated:#}");
+    }
+    assert!(number(rotated, "tokens_minted") > TIMES, "tokens were minted all the time");
+    assert!(number(rotated, "tls_handshakes") > TIMES / 2, "and handshakes made");
+    for empty in ["problems", "refused", "deaths"] {
+        assert_eq!(report[empty].as_array().map(Vec::len), Some(0), "{report:#}");
+    }
+    let directory = report["directory"].as_str().unwrap();
+    assert!(!Path::new(directory).exists(), "nothing is left behind: {directory}");
+}
+
+#[test]
+fn every_secret_of_a_dotenv_rotates_a_hundred_times_under_load() {
+    a_hundred_from(
+        "dotenv",
+        &[
+            "AUTHD_SERVICE_KEY",
+            "AUTHD_SERVICE_KEY_PROXYD",
+            "AUTHD_SERVICE_KEY_ROUTD",
+            "AUTHD_SERVICE_KEY_WEBD",
+            "CHANNEL_SECRET",
+            "CHANNEL_SECRET_SLAKD",
+            "CHANNEL_SECRET_TELED",
+            "PROXYD_TLS_CERT+PROXYD_TLS_KEY",
+            "SECRETS_KEY",
+        ],
+    );
+}
+
+#[test]
+fn every_secret_of_projected_directories_rotates_a_hundred_times_under_load() {
+    a_hundred_from(
+        "directory",
+        &[
+            "AUTHD_SERVICE_KEY",
+            "AUTHD_SERVICE_KEY_PROXYD",
+            "AUTHD_SERVICE_KEY_ROUTD",
+            "AUTHD_SERVICE_KEY_RUNED",
+            "CHANNEL_SECRET",
+            "CHANNEL_SECRET_TELED",
+            "CHANNEL_SECRET_WEBD",
+            "PROXYD_TLS_CERT+PROXYD_TLS_KEY",
+            "SECRETS_KEY",
+        ],
+    );
+}
+
+#[test]
+fn faults_and_rotations_are_not_mixed() {
+    let out = Suite::new().run(&["chaos", "--rotations", "1", "--faults", "1"]);
+    assert_eq!(out.status.code(), Some(64));
+    let line = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(line.contains("--faults 0"), "{line}");
+    assert!(out.stdout.is_empty(), "nothing was begun");
+}
