@@ -3,11 +3,15 @@
 mod mount;
 mod process;
 mod suite;
+mod traffic;
+mod view;
 mod web;
 
 pub use mount::Mount;
 pub use process::{eventually, is_alive, signal};
 pub use suite::{Suite, Tls, reply_of};
+pub use traffic::{Temper, Traffic};
+pub use view::View;
 pub use web::{Chat, Event};
 
 use std::time::Duration;

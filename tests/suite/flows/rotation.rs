@@ -89,7 +89,7 @@ impl Drop for OnEnd<'_> {
 }
 
 /// The certificate that a new handshake with the edge shows.
-fn shown_certificate(suite: &Suite) -> Option<Vec<u8>> {
+pub(super) fn shown_certificate(suite: &Suite) -> Option<Vec<u8>> {
     kit::testing::install_crypto();
     let config = rustls::ClientConfig::builder()
         .dangerous()

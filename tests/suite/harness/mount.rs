@@ -30,6 +30,25 @@ impl Mount {
             self.values.retain(|(known, _)| known != name);
             self.values.push(((*name).into(), (*value).into()));
         }
+        self.project();
+    }
+
+    /// Takes these names away, in the same steps.
+    pub fn remove(&mut self, names: &[&str]) {
+        self.values.retain(|(known, _)| !names.contains(&known.as_str()));
+        self.project();
+        for name in names {
+            fs::remove_file(self.dir.join(name)).unwrap();
+        }
+    }
+
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> &str {
+        let found = self.values.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).unwrap()
+    }
+
+    fn project(&mut self) {
         let old = format!("..2026_{}", self.version);
         self.version += 1;
         let new = format!("..2026_{}", self.version);

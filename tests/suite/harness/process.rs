@@ -99,6 +99,16 @@ impl Running {
         self.ended()
     }
 
+    /// Has it stand still (SIGSTOP), as a machine that is out of breath does.
+    pub fn pause(&self) {
+        signal(self.pid(), rustix::process::Signal::STOP);
+    }
+
+    /// Has it go on (SIGCONT).
+    pub fn go_on(&self) {
+        signal(self.pid(), rustix::process::Signal::CONT);
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

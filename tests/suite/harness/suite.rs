@@ -45,6 +45,8 @@ pub struct Suite {
     running: BTreeMap<&'static str, Running>,
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
+    /// What one daemon alone is started with.
+    own: Vec<(&'static str, String, String)>,
     address: String,
 }
 
@@ -74,13 +76,20 @@ impl Suite {
         let dir = tempfile::Builder::new().prefix("az").tempdir_in("/tmp").unwrap();
         let environment =
             vec![("INSTANCE_NAME".into(), "test".into()), ("LOG_FORMAT".into(), "text".into())];
-        Self { running: BTreeMap::new(), dir, environment, address }
+        Self { running: BTreeMap::new(), dir, environment, own: Vec::new(), address }
     }
 
     /// Sets an environment variable for what is started from now on.
     pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets an environment variable for one daemon alone, where it is a process of its own.
+    pub fn set_for(&mut self, daemon: &'static str, name: &str, value: &str) -> &mut Self {
+        self.own.retain(|(of, known, _)| (*of, known.as_str()) != (daemon, name));
+        self.own.push((daemon, name.into(), value.into()));
         self
     }
 
@@ -139,6 +148,8 @@ impl Suite {
         command.env("LISTEN_ADDR", format!("{}:{port}", self.address));
         command.env("PROXYD_ADMIN_ADDR", format!("{}:8091", self.address));
         command.env("PROXYD_TLS_ADDR", format!("{}:8443", self.address));
+        let own = self.own.iter().filter(|(of, ..)| *of == daemon);
+        command.envs(own.map(|(_, name, value)| (name, value)));
         let running = Running::start(command, self.scratch(&format!("{daemon}.log")));
         self.running.insert(daemon, running);
     }
@@ -171,14 +182,20 @@ impl Suite {
 
     /// The program, for this instance.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program());
-        command
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", self.dir.path());
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.arg("--data-dir").arg(self.data());
-        command
+        self.commands()()
+    }
+
+    /// Makes commands of this instance as it is set now, from another thread too.
+    pub fn commands(&self) -> impl Fn() -> Command + Send + 'static {
+        let (home, data) = (self.dir.path().to_owned(), self.data());
+        let environment = self.environment.clone();
+        move || {
+            let mut command = Command::new(program());
+            command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &home);
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
+            command.arg("--data-dir").arg(&data);
+            command
+        }
     }
 
     /// Runs a command of the operator to its end.
