@@ -1,5 +1,6 @@
 //! Stories that cross daemons, told through the command line and the edge of a real suite.
 
+mod bad_input;
 mod canary;
 mod chaos;
 mod documents;
@@ -8,9 +9,5 @@ mod kills;
 mod main_job;
 mod refusals;
 mod rotation;
-mod rotation_broken;
 mod rotation_commands;
-mod rotation_down;
-mod rotation_leaked;
-mod rotation_order;
 mod rotation_load;

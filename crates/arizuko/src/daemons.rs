@@ -1,7 +1,7 @@
 //! Every daemon of this binary, each named once.
 
 use crate::{instance, sources};
-use kit::{AnySetting, Program, Setting, logs, parse, service_key_bundle};
+use kit::{AnySetting, Program, Setting, SettingError, Settings, logs, parse, service_key_bundle};
 use proto::Daemon;
 use secrets::AnyBundle;
 use std::net::SocketAddr;
@@ -62,6 +62,27 @@ pub const COMMON: &[&dyn AnySetting] = &[
 /// The program of `daemon`, if this binary has it.
 pub fn program(daemon: Daemon) -> Option<&'static Program> {
     PROGRAMS.iter().find(|program| program.daemon == daemon)
+}
+
+/// Looks whether every setting that `programs` read parses, before any of them starts.
+///
+/// # Errors
+/// The first that does not.
+pub fn check_settings(settings: &Settings, programs: &[&Program]) -> Result<(), SettingError> {
+    let own = programs.iter().flat_map(|program| program.settings);
+    COMMON.iter().chain(own).try_for_each(|setting| setting.check(settings))
+}
+
+/// The names in the settings file that nothing in this binary reads: most likely typing errors.
+pub fn unknown_settings(settings: &Settings) -> Vec<&str> {
+    let own = PROGRAMS.iter().flat_map(|program| program.settings);
+    let mut known: Vec<&str> = COMMON.iter().chain(own).map(|setting| setting.name()).collect();
+    known.extend(Daemon::ALL.map(Daemon::url_setting));
+    let listens = |name: &str| {
+        name.strip_suffix("_LISTEN_ADDR")
+            .is_some_and(|daemon| daemon.to_lowercase().parse::<Daemon>().is_ok())
+    };
+    settings.in_file().filter(|name| !known.contains(name) && !listens(name)).collect()
 }
 
 /// Every bundle of `program`, its service key among them.

@@ -59,8 +59,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, whatever a cause put into it.
-        f.write_str(&self.line.replace('\n', " "))
+        // One line, whatever a cause or an operator's value put into it, and nothing that a terminal obeys.
+        f.write_str(&self.line.replace(char::is_control, " "))
     }
 }
 

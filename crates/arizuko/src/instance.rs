@@ -243,6 +243,10 @@ fn read_settings(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let line = format!("{} is not text in UTF-8; mend it", path.display());
+            return Err(Failure::new(Exit::Config, line));
+        }
         Err(error) => return Err(Failure::io("read", path, &error)),
     };
     let mut settings = Vec::new();

@@ -5,7 +5,7 @@ use crate::{
     cli::Up,
     daemons::{self, PROGRAMS},
     failure::{Exit, Failure},
-    instance::{Environment, Instance},
+    instance::{Environment, Instance, SETTINGS_FILE},
     output::Output,
     session, sources, tidy,
 };
@@ -53,6 +53,7 @@ pub async fn up(
     args: &Up,
     output: Output,
 ) -> Result<(), Failure> {
+    check_settings(instance, &PROGRAMS.iter().collect::<Vec<_>>(), output)?;
     let made = instance.create(environment).await?;
     if made.directory {
         output.note(&format!("made the instance {} in {}", instance.name, instance.dir.display()));
@@ -109,7 +110,7 @@ pub async fn up(
 /// Runs one daemon until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Its address is taken, or it does not start.
+/// Its address is taken, it does not start, or it cannot go on.
 pub async fn run(
     instance: &Instance,
     environment: &Environment,
@@ -130,6 +131,7 @@ pub async fn run(
         );
         return Err(Failure::new(Exit::Config, line));
     }
+    check_settings(instance, &[program], output)?;
     let stop = CancellationToken::new();
     let mut keeper_tasks = JoinSet::new();
     let mut process = process(instance, environment, &stop, &mut keeper_tasks)?;
@@ -151,7 +153,7 @@ pub async fn run(
     let place = Place { program, listener, bound, process };
     let (ready, mut is_ready) = mpsc::channel(1);
     let mut running = JoinSet::new();
-    running.spawn(supervised(place, stop.clone(), ready));
+    running.spawn(once(place, stop.clone(), ready));
     let mut signals = Signals::new()?;
     let outcome = loop {
         tokio::select! {
@@ -169,6 +171,24 @@ pub async fn run(
     };
     finish(stop, running, keeper_tasks).await;
     outcome
+}
+
+/// Refuses a setting that does not parse, before anything starts, and names what the settings file
+/// has in vain.
+fn check_settings(
+    instance: &Instance,
+    programs: &[&Program],
+    output: Output,
+) -> Result<(), Failure> {
+    daemons::check_settings(&instance.settings, programs)?;
+    for name in daemons::unknown_settings(&instance.settings) {
+        let file = instance.dir.join(SETTINGS_FILE);
+        output.note(&format!(
+            "{} sets {name}, which nothing reads; `arizuko settings` lists what is read",
+            file.display()
+        ));
+    }
+    Ok(())
 }
 
 /// What the daemons of this process share; the keeper of secrets runs from here on.
@@ -318,9 +338,13 @@ fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
 }
 
 fn not_bound(address: SocketAddr, error: &io::Error, setting: &str) -> Failure {
-    let line = format!(
-        "cannot listen on {address}: {error}; end what has that port, or choose another with {setting}"
-    );
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "end what has that port",
+        io::ErrorKind::AddrNotAvailable => "give this machine that address",
+        _ => "let this user listen there",
+    };
+    let line =
+        format!("cannot listen on {address}: {error}; {hint}, or choose another with {setting}");
     Failure::new(Exit::TryAgain, line)
 }
 
@@ -363,11 +387,7 @@ async fn supervised(
         match run.await {
             Ok(()) => return Ok(()),
             Err(error) if !was_ready.is_cancelled() => {
-                let failure = Failure::from(error);
-                return Err(Failure {
-                    code: failure.code,
-                    line: format!("{daemon}: {}", failure.line),
-                });
+                return Err(failed(daemon, error));
             }
             Err(error) => {
                 tracing::error!(%daemon, error = kit::chain(&error), "a daemon failed; starting it again");
@@ -378,6 +398,26 @@ async fn supervised(
             () = tokio::time::sleep(wait) => wait = (wait * 2).min(RESTART_MAX),
         }
     }
+}
+
+/// Runs one daemon. When it fails, also after it was ready, the process ends: whoever runs single
+/// daemons has something that starts them again, and should see that it was needed.
+async fn once(
+    place: Place,
+    stop: CancellationToken,
+    ready: mpsc::Sender<()>,
+) -> Result<(), Failure> {
+    let Place { program, listener, bound, process } = place;
+    let say = move || {
+        let _unheard = ready.try_send(()).is_err();
+    };
+    let ended = kit::run(program, &process, listener, bound, stop, say).await;
+    ended.map_err(|error| failed(program.daemon, error))
+}
+
+fn failed(daemon: Daemon, error: kit::StartError) -> Failure {
+    let failure = Failure::from(error);
+    Failure { code: failure.code, line: format!("{daemon}: {}", failure.line) }
 }
 
 /// Has every source of secrets read again, beside everything else: one that does not answer must
@@ -429,6 +469,9 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
+    /// Held so that a file that may not grow (RLIMIT_FSIZE) is an error, which daemons answer with,
+    /// and not the end of the process.
+    _too_large: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -441,6 +484,7 @@ impl Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
             hangup: on(SignalKind::hangup())?,
+            _too_large: on(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -176,7 +176,7 @@ async fn audit(app: Arc<App>, _: Caller, query: AuditQuery) -> Result<AuditPage,
 /// A database that is only busy is worth trying again.
 pub(crate) fn failed(error: StoreError) -> Failure {
     match &error {
-        StoreError::Database(cause) if cause.is_retryable() => {
+        StoreError::Database(cause) if cause.is_ours() => {
             Failure::unavailable("authd's database is busy; try again")
                 .retry_after(Duration::from_secs(1))
         }

@@ -43,7 +43,7 @@ pub(crate) fn check_file(path: &Path, create: bool) -> Result<(), OpenError> {
     let kind = file.metadata().map_err(|source| OpenError::from_io(path, source))?;
     if !kind.is_file() {
         let source = io::Error::other("not a regular file");
-        return Err(OpenError::Failed { path: path.to_owned(), source: source.into() });
+        return Err(OpenError::Corrupt { path: path.to_owned(), source: source.into() });
     }
     Ok(())
 }

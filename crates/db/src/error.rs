@@ -158,6 +158,7 @@ impl OpenError {
             io::ErrorKind::NotFound => Self::Missing { path },
             io::ErrorKind::PermissionDenied => Self::Permission { path, source: source.into() },
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path, source: source.into() },
+            io::ErrorKind::IsADirectory => Self::Corrupt { path, source: source.into() },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::DiskFull { path, source: source.into() }
             }
@@ -251,6 +252,12 @@ impl Error {
     /// Whether the same write may well succeed when it is tried again.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Busy(_) | Self::DiskFull(_) | Self::NotCommitted(_))
+    }
+
+    /// Whether it says something about this daemon's disk and nothing about the request: the same request may well go
+    /// well later, once somebody has made room, mended the disk, or started the daemon again.
+    pub fn is_ours(&self) -> bool {
+        self.is_retryable() || matches!(self, Self::Disk(_) | Self::Closed)
     }
 
     /// Whether the row is already there.

@@ -10,7 +10,14 @@ pub static LOG_LEVEL: Setting<String> = Setting {
     default: "info",
     about: "What is logged: a level, or a filter such as `info,routd=debug`. On a terminal, `warn` where nothing is set.",
     expects: "error, warn, info, debug, trace, or a filter such as info,routd=debug",
-    parse: |text| EnvFilter::try_new(text).is_ok().then(|| text.to_owned()),
+    parse: |text| {
+        // The library takes a misspelt level for the name of a part, and then logs nothing else.
+        let known = |part: &str| {
+            part.contains('=') || part.parse::<tracing::level_filters::LevelFilter>().is_ok()
+        };
+        let good = text.split(',').all(|part| known(part.trim()));
+        (good && EnvFilter::try_new(text).is_ok()).then(|| text.to_owned())
+    },
 };
 
 /// How it is written.

@@ -5,6 +5,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -76,9 +77,20 @@ pub(crate) fn front(context: &Context, late: Late) -> Router {
         .route(READY.route.path, get(move || ready(ready_context.clone())))
         .route("/metrics", get(move || metrics(figures.clone())))
         .fallback(move |request: Request| late.clone().serve(request))
+        .layer(middleware::from_fn(one_credential))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER_TIMEOUT))
         .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// Refuses who presents two credentials: which of them counts would be a matter of who reads it, the
+/// edge, a proxy or the gate (RFC 9110, section 5.3: the field is not a list).
+async fn one_credential(request: Request, next: middleware::Next) -> Response {
+    if request.headers().get_all(header::AUTHORIZATION).iter().count() > 1 {
+        return Failure::bad_request("there is more than one Authorization header; send one")
+            .into_response();
+    }
+    next.run(request).await
 }
 
 async fn health(context: Context, started_at: Timestamp) -> Result<Health, Failure> {

@@ -32,6 +32,11 @@ pub trait AnySetting: Sync {
     fn expects(&self) -> &'static str;
     /// Whether `text` would be taken.
     fn accepts(&self, text: &str) -> bool;
+    /// Whether what was set for it does, in the words of whoever would read it.
+    ///
+    /// # Errors
+    /// It was set, and does not parse.
+    fn check(&self, settings: &Settings) -> Result<(), SettingError>;
 }
 
 impl<T> AnySetting for Setting<T> {
@@ -49,6 +54,12 @@ impl<T> AnySetting for Setting<T> {
     }
     fn accepts(&self, text: &str) -> bool {
         (self.parse)(text).is_some()
+    }
+    fn check(&self, settings: &Settings) -> Result<(), SettingError> {
+        match settings.raw(self.name, self.default) {
+            (_, Place::Default) => Ok(()),
+            _ => settings.get(self).map(drop),
+        }
     }
 }
 
@@ -126,6 +137,12 @@ impl Settings {
             Some((value, place)) => (value.clone(), *place),
             None => (default.to_owned(), Place::Default),
         }
+    }
+
+    /// The names that the settings file sets, and nothing else does.
+    pub fn in_file(&self) -> impl Iterator<Item = &str> {
+        let of_file = |(_, place): &&(String, Place)| *place == Place::File;
+        self.0.iter().filter(move |(_, value)| of_file(value)).map(|(name, _)| name.as_str())
     }
 
     /// These settings with `name` set to `value`, as if by the environment.
