@@ -22,7 +22,7 @@ fn no_message_is_lost_or_doubled_under_two_hundred_faults() {
     assert_eq!(number("sent"), 5_000, "{ledger}");
     let ends = ["answered", "silent", "interrupted", "failed", "ambiguous"];
     assert_eq!(ends.map(number).iter().sum::<u64>(), 5_000, "each has one end: {ledger}");
-    assert!(number("answered") > 4_000, "most are answered whatever happens: {ledger}");
+    assert!(number("answered") > 3_000, "most are answered whatever happens: {ledger}");
     for wrong in ["lost", "doubled", "out_of_order"] {
         assert_eq!(number(wrong), 0, "{ledger}");
     }
