@@ -135,6 +135,23 @@ fn keep_out_of_swap(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_secret_as_they_are_or_are_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64)
+        ) {
+            let may_be = !bytes.is_empty() && !bytes.contains(&0);
+            let made = Secret::new(bytes.clone());
+            prop_assert_eq!(made.is_ok(), may_be);
+            if let Ok(secret) = made {
+                prop_assert_eq!(secret.expose(), bytes.as_slice());
+                prop_assert_eq!(secret.text().is_ok(), std::str::from_utf8(&bytes).is_ok());
+                prop_assert_eq!(format!("{:?}", secret), "Secret(..)");
+            }
+        }
+    }
 
     #[test]
     fn the_limits_are_the_documented_ones() {
