@@ -95,6 +95,36 @@ impl fmt::Debug for ClientKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// As proxies and liars write them.
+    const ENTRIES: &str = "(10\\.0\\.0\\.[1-9]|198\\.51\\.100\\.[1-9](:80)?|\\[2001:db8::[1-9]\\](:80)?|::ffff:10\\.0\\.0\\.7|unknown|[ ,\"\\[\\]:.0-9a-f]{0,6}| ,|,){0,8}";
+
+    proptest! {
+        #[test]
+        fn a_stranger_is_who_they_are_whatever_they_forward(lines in proptest::collection::vec(ENTRIES, 0..4)) {
+            let trusted = Trusted::parse("10.0.0.0/8").unwrap();
+            let stranger: IpAddr = [203, 0, 113, 9].into();
+            prop_assert_eq!(client(stranger, lines.iter().map(String::as_str), &trusted), stranger);
+        }
+
+        #[test]
+        fn behind_a_proxy_it_is_the_proxy_or_somebody_whom_a_header_names(
+            lines in proptest::collection::vec(ENTRIES, 0..4)
+        ) {
+            let trusted = Trusted::parse("10.0.0.0/8").unwrap();
+            let peer: IpAddr = [10, 0, 0, 1].into();
+            let found = client(peer, lines.iter().map(String::as_str), &trusted);
+            let entries = lines.iter().flat_map(|line| line.split(','));
+            let named = entries.filter_map(entry_address).any(|address| address == found);
+            prop_assert!(found == peer || named, "{} is nowhere in {:?}", found, lines);
+        }
+
+        #[test]
+        fn no_list_makes_it_panic(list in "\\PC{0,40}") {
+            let _either = Trusted::parse(&list);
+        }
+    }
 
     #[test]
     fn the_walk_goes_from_the_right_and_ends_at_the_first_stranger() {
