@@ -50,10 +50,11 @@ impl Element {
 pub fn parse(text: &str) -> Vec<Node> {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
-    let mut tree = Tree { root: Vec::new(), open: Vec::new(), in_head: false };
+    let mut tree = Tree { root: Vec::new(), open: Vec::new(), flattened: 0, in_head: false };
     for event in TextMergeStream::new(Parser::new_ext(text, options)) {
         tree.take(event);
     }
+    tree.flattened = 0;
     while !tree.open.is_empty() {
         tree.close();
     }
@@ -64,6 +65,9 @@ struct Tree {
     root: Vec<Node>,
     /// The open elements; `None` for one whose children go to the one around it.
     open: Vec<Option<Element>>,
+    /// How many more are open, too deep to be elements. Counted, so that each piece of text costs the
+    /// same however deep it is.
+    flattened: usize,
     in_head: bool,
 }
 
@@ -123,11 +127,17 @@ impl Tree {
             Tag::Image { dest_url, .. } => link(&dest_url),
             _ => None,
         };
-        self.open.push(element.filter(|_| self.open.len() < DEPTH_MAX));
+        if self.open.len() < DEPTH_MAX {
+            self.open.push(element);
+        } else {
+            self.flattened += 1;
+        }
     }
 
     fn close(&mut self) {
-        if let Some(Some(element)) = self.open.pop() {
+        if self.flattened > 0 {
+            self.flattened -= 1;
+        } else if let Some(Some(element)) = self.open.pop() {
             self.push(Node::Element(element));
         }
     }
@@ -177,44 +187,43 @@ fn language(kind: &CodeBlockKind<'_>) -> Option<String> {
     (!word.is_empty() && word.len() <= 32 && word.chars().all(plain)).then(|| word.to_owned())
 }
 
-/// Makes links of the bare addresses in `text`.
+/// Makes links of the bare addresses in `text`, in time in proportion to its length.
 fn link_addresses(text: &str, mut push: impl FnMut(Node)) {
-    let mut rest = text;
-    while let Some(at) = rest.find("https://").into_iter().chain(rest.find("http://")).min() {
-        let (before, from) = rest.split_at(at);
-        let end = from.find(|c: char| c.is_whitespace() || "<>\"'`".contains(c));
-        let (mut address, _) = from.split_at(end.unwrap_or(from.len()));
-        // What ends the sentence is not part of the address.
-        loop {
-            let opened = address.matches('(').count() >= address.matches(')').count();
-            match address.chars().last() {
-                Some('.' | ',' | ';' | ':' | '!' | '?' | '*' | '_' | ']') => {}
-                Some(')') if !opened => {}
-                _ => break,
-            }
-            address = address.strip_suffix(|_: char| true).unwrap_or_default();
+    let mut done = 0;
+    for (at, _) in text.match_indices("http") {
+        let Some(from) = text.get(at..).filter(|_| at >= done) else { continue };
+        if !(from.starts_with("https://") || from.starts_with("http://")) {
+            continue;
         }
-        let (_, after) = from.split_at(address.len().max(1));
+        let ends = |c: char| c.is_whitespace() || c.is_control() || "<>\"'`".contains(c);
+        let end = from.find(ends).unwrap_or(from.len());
+        let address = without_end_of_sentence(from.get(..end).unwrap_or_default());
         let element = link(address).filter(|_| address.len() > "https://".len());
-        if !before.is_empty() {
+        let Some(element) = element else { continue };
+        if let Some(before) = text.get(done..at).filter(|before| !before.is_empty()) {
             push(Node::Text(before.to_owned()));
         }
-        match element {
-            Some(element) => {
-                let children = vec![Node::Text(address.to_owned())];
-                push(Node::Element(Element { children, ..element }));
-                rest = after;
-            }
-            None => {
-                let (first, after) = from.split_at(1);
-                push(Node::Text(first.to_owned()));
-                rest = after;
-            }
-        }
+        let children = vec![Node::Text(address.to_owned())];
+        push(Node::Element(Element { children, ..element }));
+        done = at + address.len();
     }
-    if !rest.is_empty() {
+    if let Some(rest) = text.get(done..).filter(|rest| !rest.is_empty()) {
         push(Node::Text(rest.to_owned()));
     }
+}
+
+/// The address without what ends the sentence around it.
+fn without_end_of_sentence(address: &str) -> &str {
+    let opened = address.matches('(').count();
+    let mut closed = address.matches(')').count();
+    address.trim_end_matches(|c| match c {
+        '.' | ',' | ';' | ':' | '!' | '?' | '*' | '_' | ']' => true,
+        ')' if closed > opened => {
+            closed -= 1;
+            true
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]

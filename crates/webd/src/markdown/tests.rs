@@ -94,6 +94,21 @@ fn depth_has_a_limit_and_the_text_survives_it() {
     assert!(serde_json::to_string(&tree).unwrap().contains("deep"));
 }
 
+/// Each would take minutes if its time grew with the square of its length.
+#[test]
+fn the_longest_message_is_read_in_time_whatever_it_repeats() {
+    let most = 262_144;
+    for text in [
+        format!("https://e.org/{}", ")".repeat(most)),
+        "https:// ".repeat(most / 9),
+        format!("{}\u{1}", "https://".repeat(most / 8)),
+        format!("{}a{}", ">".repeat(most / 2), "\na".repeat(most / 4)),
+    ] {
+        let tree = parse(&text);
+        assert!(depth(&tree) <= DEPTH_MAX && !tree.is_empty());
+    }
+}
+
 const KNOWN: &[&str] = &[
     "p",
     "h3",
