@@ -141,8 +141,10 @@ fn quoted(
     line: usize,
 ) -> Result<(Zeroizing<String>, usize), ParseError> {
     let unclosed = || ParseError::Unclosed { line, name: name.to_owned(), quote };
-    // As long as it can get, so that it never moves and leaves a copy behind.
-    let mut value = Zeroizing::new(String::with_capacity(body.len()));
+    // As long as it can get, so that it never moves and leaves a copy behind; and no longer, since a
+    // file may have thousands of them.
+    let room = closing(body, quote).unwrap_or(body.len());
+    let mut value = Zeroizing::new(String::with_capacity(room));
     let mut lines = 0;
     let mut chars = body.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
@@ -171,6 +173,22 @@ fn quoted(
         }
     }
     Err(unclosed())
+}
+
+/// Where the quote that begins `body` is closed.
+fn closing(body: &str, quote: char) -> Option<usize> {
+    let mut chars = body.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            _ if c == quote => return Some(at),
+            // Whatever is escaped does not close it.
+            '\\' if quote == '"' => {
+                chars.next();
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// `text` with `name` set to `value`: in its place, or at the end. Everything else stays as it is.

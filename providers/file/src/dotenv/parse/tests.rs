@@ -57,6 +57,16 @@ fn quoted_values() {
     check("A=\"#\"", &[("A", "#")]);
 }
 
+/// With as much room for each value as the file is long, this would be a hundred gigabytes.
+#[test]
+fn a_file_of_many_quoted_values_takes_no_more_room_than_they_need() {
+    let text: String = (0..200_000).map(|n| format!("N{n}='v'\n")).collect();
+    let entries = parse(&text).unwrap();
+    assert_eq!(entries.len(), 200_000);
+    let room: usize = entries.iter().map(|entry| entry.value.capacity()).sum();
+    assert!(room < 16 * text.len(), "{room} bytes");
+}
+
 #[test]
 fn what_cannot_be_understood_is_refused_by_line_and_without_the_value() {
     refused("A=1\nnonsense\n", "line 2: expected NAME=value");
