@@ -6,7 +6,7 @@ use std::{fs, path::Path, thread};
 const DAEMONS: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
 
 /// Why `daemon` does not start over a copy of `store` with this `SECRETS_KEY`, which it must not.
-pub(super) fn refusal_over(daemon: &'static str, store: &Path, key: &str) -> String {
+fn refusal_over(daemon: &'static str, store: &Path, key: &str) -> String {
     let mut suite = Suite::made();
     copy(store, &suite.data().join("store"));
     suite.edit_dotenv(&[("SECRETS_KEY", key)]);
@@ -18,7 +18,7 @@ pub(super) fn refusal_over(daemon: &'static str, store: &Path, key: &str) -> Str
 }
 
 /// The databases, as a thief or a backup would have them.
-pub(super) fn copy(from: &Path, to: &Path) {
+fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let name = entry.file_name();
