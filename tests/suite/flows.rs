@@ -3,6 +3,7 @@
 mod bad_input;
 mod canary;
 mod chaos;
+mod docker;
 mod documents;
 mod hygiene;
 mod kills;
@@ -13,5 +14,5 @@ mod rotation_broken;
 mod rotation_commands;
 mod rotation_down;
 mod rotation_leaked;
-mod rotation_order;
 mod rotation_load;
+mod rotation_order;

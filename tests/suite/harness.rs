@@ -8,7 +8,7 @@ mod view;
 mod web;
 
 pub use mount::Mount;
-pub use process::{eventually, is_alive, signal};
+pub use process::{eventually, is_alive, program, signal};
 pub use suite::{Suite, Tls, reply_of};
 pub use traffic::{Temper, Traffic};
 pub use view::View;
