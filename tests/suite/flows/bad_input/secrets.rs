@@ -32,12 +32,16 @@ fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
+/// Spoils the file at a path whose good content is given.
+type Act = Box<dyn Fn(&Path, &str)>;
 /// A way to spoil `.env`, and a word of the reason.
-type Spoil = (&'static str, Box<dyn Fn(&Path, &str)>, &'static str);
+type Spoil = (&'static str, Act, &'static str);
+/// A way to spoil a mounted secret.
+type SpoilMount<'a> = (&'static str, Box<dyn Fn() + 'a>);
 
 /// Each way that makes the whole file unusable.
 fn ways() -> Vec<Spoil> {
-    fn with(edit: impl Fn(&str) -> Vec<u8> + 'static) -> Box<dyn Fn(&Path, &str)> {
+    fn with(edit: impl Fn(&str) -> Vec<u8> + 'static) -> Act {
         Box::new(move |path, good| write(path, &edit(good), 0o600))
     }
     vec![
@@ -181,7 +185,7 @@ fn a_mounted_secret_that_cannot_be_used_is_refused_by_check_and_start_and_change
     fs::write(&outside, VALUE).unwrap();
     let path = dir.join("CHANNEL_SECRET");
     let good = fs::read(&path).unwrap();
-    let ways: Vec<(&str, Box<dyn Fn()>)> = vec![
+    let ways: Vec<SpoilMount<'_>> = vec![
         (
             "a link out of the directory",
             Box::new(|| {
