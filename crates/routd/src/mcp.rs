@@ -4,15 +4,20 @@
 //! It keeps no session, so that a restart of routd orphans none: each call stands alone. Which tools there are and
 //! what each may touch is decided by [`crate::rights`] on every call. A call that changes something is kept with its
 //! answer in the transaction of what it did, so that the same call, made again because its answer was lost, is
-//! answered alike and done once.
+//! answered alike and done once. Each group of tools is a file with a `tools()`, named in [`registry`].
 
 mod arguments;
-mod calls;
-mod listing;
+mod call;
+mod chat;
+mod memory;
+mod reading;
+mod registry;
 mod request;
+mod talk;
+mod tool;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
-use calls::Answer;
+
 use proto::turn::MCP_IDEMPOTENCY_KEY;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -61,7 +66,7 @@ impl ServerHandler for Toolbox {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        listing::all().into_iter().find(|tool| tool.name == name)
+        registry::find(name).map(tool::Tool::shown)
     }
 
     async fn list_tools(
@@ -75,9 +80,9 @@ impl ServerHandler for Toolbox {
             let tools = app.db.try_read(move |conn| {
                 let turn = attempt.current(conn)?;
                 let rights = Rights::of(conn, &turn.folder)?;
-                let mut tools = listing::all();
-                tools.retain(|tool| rights.may_use(&tool.name, &turn.folder));
-                Ok::<_, Fault>(tools)
+                let mine = registry::all().iter();
+                let mine = mine.filter(|tool| rights.may(&tool.action, &turn.folder));
+                Ok::<_, Fault>(mine.map(tool::Tool::shown).collect::<Vec<_>>())
             });
             tools.await
         };
@@ -95,8 +100,8 @@ impl ServerHandler for Toolbox {
         });
         let key = key.and_then(|key| key.as_str()).map(str::to_owned);
         let arguments = request.arguments.unwrap_or_default();
-        match calls::call(&self.attempt, &request.name, arguments, key).await {
-            Ok(Answer { text, structured }) => {
+        match call::call(&self.attempt, &request.name, arguments, key).await {
+            Ok(tool::Answer { text, structured }) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
                 result.structured_content = structured;
                 Ok(result.into())

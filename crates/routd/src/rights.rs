@@ -22,26 +22,22 @@ impl Rights {
         Ok(Self { acl: acl::load(conn)?, principal: Principal::folder(folder) })
     }
 
-    /// Whether the tool may be used on a folder.
-    pub(crate) fn may_use(&self, tool: &str, target: &Folder) -> bool {
-        self.acl.decide(&self.principal, &format!("mcp:{tool}"), target).allowed
+    /// Whether the action may be done to a folder.
+    pub(crate) fn may(&self, action: &str, target: &Folder) -> bool {
+        self.acl.decide(&self.principal, action, target).allowed
     }
 
-    /// Refuses a use that is not allowed, and says why.
-    pub(crate) fn require(&self, tool: &str, target: &Folder) -> Result<(), Fault> {
-        self.require_action(&format!("mcp:{tool}"), target)
-    }
-
-    /// Whether the folder's runs may reach a network.
-    pub(crate) fn may_egress(&self, folder: &Folder) -> bool {
-        self.acl.decide(&self.principal, "egress", folder).allowed
-    }
-
-    fn require_action(&self, action: &str, target: &Folder) -> Result<(), Fault> {
+    /// Refuses what is not allowed, and says why.
+    pub(crate) fn require(&self, action: &str, target: &Folder) -> Result<(), Fault> {
         let decision = self.acl.decide(&self.principal, action, target);
         if decision.allowed {
             return Ok(());
         }
         Err(Fault::Forbidden(format!("{action} on the folder {target} is {decision}")))
+    }
+
+    /// Whether the folder's runs may reach a network.
+    pub(crate) fn may_egress(&self, folder: &Folder) -> bool {
+        self.may("egress", folder)
     }
 }

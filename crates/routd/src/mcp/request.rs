@@ -1,22 +1,26 @@
 //! `http_request`: an HTTP request that routd makes under a tenant's secret, which the agent never sees.
 
-use super::{arguments::HttpRequest, calls::Answer};
+use super::{
+    arguments::Arguments,
+    call::{answered, check_count, check_key, keep},
+    tool::{Answer, Call, Tool},
+};
 use crate::{
-    app::App,
-    attempt::Attempt,
     binding::Binding,
     fault::Fault,
     outside::{Incoming, Outgoing, secret_header},
     record::record,
     rights::Rights,
     scrub::Scrub,
-    store::{tenant_secrets as rows, tools, turns},
+    store::{tenant_secrets as rows, turns},
     tenant,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use schemars::JsonSchema;
 use secrets::Secret;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Headers that an agent may add, and bytes of all of them.
 const HEADERS_MAX: usize = 32;
@@ -38,23 +42,65 @@ const OURS: [HeaderName; 8] = [
     header::EXPECT,
 ];
 
-/// Makes the request, once for each call: one whose answer was lost is not made again.
-pub(super) async fn run(
-    app: &Arc<App>,
-    attempt: &Attempt,
-    asked: HttpRequest,
-    arguments: String,
-    key: Option<String>,
-) -> Result<Answer, Fault> {
-    let method = method(asked.method.as_deref())?;
-    let timeout = asked.timeout_seconds.unwrap_or(TIMEOUT);
-    if !(1..=TIMEOUT_MAX).contains(&timeout) {
-        return Err(Fault::Invalid(format!("`timeout_seconds` is 1 to {TIMEOUT_MAX}")));
+pub(super) fn tools() -> Vec<Tool> {
+    let about = "Make an HTTP request under one of the secrets that this folder, or the person who asked, has. You \
+         name the secret and never see its value. Redirects are not followed.";
+    vec![Tool::outside("http_request", about, run).hint(|hints| hints.destructive(true))]
+}
+
+/// Arguments of `http_request`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HttpRequest {
+    /// The name of the secret to use, such as `GITHUB_TOKEN`. Its value is put into the request for you.
+    secret: String,
+    /// The URL; it must lie where that secret may go.
+    url: String,
+    /// GET, HEAD, POST, PUT, PATCH or DELETE; GET when left out.
+    #[serde(default)]
+    method: Option<String>,
+    /// More headers.
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+    /// The body, as text.
+    #[serde(default)]
+    body: Option<String>,
+    /// The body, as JSON.
+    #[serde(default)]
+    json: Option<Value>,
+    /// How long the answer may take, 1 to 60 seconds; 30 when left out.
+    #[serde(default)]
+    timeout_seconds: Option<u64>,
+}
+
+impl Arguments for HttpRequest {
+    fn check(&self) -> Result<(), Fault> {
+        let timeout = self.timeout_seconds.unwrap_or(TIMEOUT);
+        if !(1..=TIMEOUT_MAX).contains(&timeout) {
+            return Err(Fault::Invalid(format!("`timeout_seconds` is 1 to {TIMEOUT_MAX}")));
+        }
+        if self.body.is_some() && self.json.is_some() {
+            return Err(Fault::Invalid("give `body` or `json`, not both".into()));
+        }
+        Ok(())
     }
-    let (body, is_json) = match (asked.body, asked.json) {
-        (Some(_), Some(_)) => return Err(Fault::Invalid("give `body` or `json`, not both".into())),
-        (text, None) => (text, false),
-        (None, Some(value)) => (Some(value.to_string()), true),
+}
+
+/// What is asked for, as far as it is decided on.
+#[derive(Clone)]
+struct Wanted {
+    method: Method,
+    url: String,
+    secret: String,
+}
+
+/// Makes the request, once for each call: one whose answer was lost is not made again.
+async fn run(call: Call, asked: HttpRequest) -> Result<Answer, Fault> {
+    check_key(&call)?;
+    let method = method(asked.method.as_deref())?;
+    let (body, is_json) = match asked.json {
+        Some(value) => (Some(value.to_string()), true),
+        None => (asked.body, false),
     };
     if body.as_ref().is_some_and(|body| body.len() > BODY_MAX) {
         return Err(Fault::Invalid(format!("a body has at most {BODY_MAX} bytes")));
@@ -64,43 +110,19 @@ pub(super) async fn run(
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
     }
-    let call = Call { method: method.clone(), arguments, key, url: asked.url, name: asked.secret };
-    let begun = begin(app, attempt, call.clone()).await?;
-    let (binding, secret, url) = match begun {
+    let wanted = Wanted { method: method.clone(), url: asked.url, secret: asked.secret };
+    let (binding, secret, url) = match begin(call.clone(), wanted).await? {
         Begun::Answered(answer) => return Ok(answer),
         Begun::May { binding, secret, url } => (binding, secret, url),
     };
     let (name, value) = secret_header(binding.header(), binding.around(), &secret)?;
     headers.insert(name, value);
-    let place = format!("{} {}{}", call.method, url.origin().ascii_serialization(), url.path());
-    let timeout = Duration::from_secs(timeout);
-    let sent = app.outside.send(Outgoing { method, url, headers, body, timeout }).await;
+    let place = format!("{method} {}{}", url.origin().ascii_serialization(), url.path());
+    let timeout = Duration::from_secs(asked.timeout_seconds.unwrap_or(TIMEOUT));
+    let sent = call.app.outside.send(Outgoing { method, url, headers, body, timeout }).await;
     let text = secret.text().unwrap_or_default().to_owned();
     let answer = sent.map(|incoming| told(incoming, &Scrub::of(&text)));
-    end(app, attempt, call, &place, answer).await
-}
-
-/// One call, as it is remembered.
-#[derive(Clone)]
-struct Call {
-    method: Method,
-    arguments: String,
-    key: Option<String>,
-    url: String,
-    name: String,
-}
-
-impl Call {
-    fn row<'a>(&'a self, turn: &'a turns::Turn, epoch: i64) -> tools::Call<'a> {
-        tools::Call {
-            turn_id: &turn.id,
-            attempt: turn.standing.attempt,
-            key: self.key.as_deref(),
-            tool: "http_request",
-            arguments: &self.arguments,
-            epoch,
-        }
-    }
+    end(call, &place, answer).await
 }
 
 enum Begun {
@@ -114,18 +136,17 @@ enum Begun {
 }
 
 /// Decides whether the request may be made, and writes that it is: before it is sent, so that no use goes unrecorded.
-async fn begin(app: &Arc<App>, attempt: &Attempt, call: Call) -> Result<Begun, Fault> {
-    let (attempt, now, epoch) = (attempt.clone(), app.now(), app.epoch);
+async fn begin(call: Call, wanted: Wanted) -> Result<Begun, Fault> {
+    let app = call.app.clone();
+    let (now, epoch) = (app.now(), app.epoch);
     let begun = app.keyring.write("http_request", move |tx, key| {
-        let turn = attempt.current(tx)?;
-        if let Some(answer) = tools::answered(tx, &call.row(&turn, epoch))? {
-            let answer = serde_json::from_str(&answer)
-                .map_err(|_| Fault::Defect("the answer of a tool cannot be read".into()))?;
+        let turn = call.attempt.current(tx)?;
+        if let Some(answer) = answered(tx, &call.row(&turn, epoch))? {
             return Ok(Begun::Answered(answer));
         }
-        super::calls::check_count(tx, &turn)?;
-        Rights::of(tx, &turn.folder)?.require("http_request", &turn.folder)?;
-        let name = &call.name;
+        check_count(tx, &turn)?;
+        Rights::of(tx, &turn.folder)?.require(&call.action, &turn.folder)?;
+        let name = &wanted.secret;
         let found = tenant::of_turn(tx, key, &turn, name)?;
         let (row, secret) = found.ok_or_else(|| {
             Fault::NotFound(format!("there is no secret {name} that this turn may use"))
@@ -137,15 +158,15 @@ async fn begin(app: &Arc<App>, attempt: &Attempt, call: Call) -> Result<Begun, F
         let defect = |_| Fault::Defect(format!("the binding of {name} cannot be read"));
         let binding = Binding::parse(url, header).map_err(defect)?;
         let refused = |error: crate::binding::BindingError| Fault::Forbidden(error.to_string());
-        let asked = binding.admit(&call.url).map_err(refused)?;
+        let asked = binding.admit(&wanted.url).map_err(refused)?;
         // A request that only reads may be made again by another attempt; any other may not.
-        if !call.method.is_safe() {
+        if !wanted.method.is_safe() {
             turns::acted(tx, &turn)?;
         }
         rows::used(tx, row.id.as_str(), now)?;
         let detail = format!(
             "{} {}{} in {}",
-            call.method,
+            wanted.method,
             asked.origin().ascii_serialization(),
             asked.path(),
             turn.id
@@ -158,26 +179,20 @@ async fn begin(app: &Arc<App>, attempt: &Attempt, call: Call) -> Result<Begun, F
 }
 
 /// Keeps the answer, so that the same call is answered alike.
-async fn end(
-    app: &Arc<App>,
-    attempt: &Attempt,
-    call: Call,
-    place: &str,
-    answer: Result<Answer, Fault>,
-) -> Result<Answer, Fault> {
-    let (attempt, now, epoch) = (attempt.clone(), app.now(), app.epoch);
+async fn end(call: Call, place: &str, answer: Result<Answer, Fault>) -> Result<Answer, Fault> {
+    let app = call.app.clone();
+    let (now, epoch) = (app.now(), app.epoch);
     let status = match &answer {
         Ok(answer) => answer.structured.as_ref().map(|value| value["status"].to_string()),
         Err(fault) => Some(fault.to_string()),
     };
     let line = format!("{place}: {}", status.unwrap_or_default());
-    let kept = answer.as_ref().ok().map(serde_json::to_string).transpose();
-    let kept = kept.map_err(|_| Fault::Defect("the answer of a tool cannot be written".into()))?;
+    let kept = answer.as_ref().ok().cloned();
     let ended = app.db.try_write("http_request.end", move |tx| {
-        let turn = attempt.turn(tx)?;
+        let turn = call.attempt.turn(tx)?;
         turns::step(tx, &turn.id, now, "tool.http_request", &line)?;
         if let Some(kept) = &kept {
-            tools::keep(tx, &call.row(&turn, epoch), kept, now)?;
+            keep(tx, &call.row(&turn, epoch), kept, now)?;
         }
         Ok::<_, Fault>(())
     });
@@ -201,7 +216,7 @@ fn method(given: Option<&str>) -> Result<Method, Fault> {
     }
 }
 
-fn headers(given: std::collections::BTreeMap<String, String>) -> Result<HeaderMap, Fault> {
+fn headers(given: BTreeMap<String, String>) -> Result<HeaderMap, Fault> {
     let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     if given.len() > HEADERS_MAX || bytes > HEADERS_BYTES {
         return Err(Fault::Invalid("`headers` are at most 32, and 8,192 bytes".into()));
