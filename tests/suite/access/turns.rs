@@ -7,7 +7,11 @@ use crate::{
 };
 use proto::turn;
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// The sockets of turns, by number.
 fn sockets(suite: &Suite) -> Vec<PathBuf> {
@@ -24,13 +28,51 @@ pub fn the_socket_of_an_ended_turn_is_gone(suite: &Suite) {
 }
 
 /// Calls a route on a turn's socket, as its agent would.
-async fn call(socket: &PathBuf, route: &proto::Route, body: &Value) -> (u16, Value) {
-    let http = reqwest::Client::builder().unix_socket(socket.as_path()).build().unwrap();
+async fn call(socket: &Path, route: &proto::Route, body: &Value) -> (u16, Value) {
+    let http = reqwest::Client::builder().unix_socket(socket).build().unwrap();
     let request = http.request(verb(route), format!("http://turn{}", route.path));
     let request = request.header("accept", "application/json, text/event-stream");
     let answer = request.json(body).send().await.unwrap();
     let status = answer.status().as_u16();
     (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+}
+
+/// One turn each in `main` and `corp`, which wait for a runed that is away; their sockets.
+async fn waiting(suite: &mut Suite) -> [PathBuf; 2] {
+    suite.ok(&["group", "add", "corp"]);
+    let hook = |folder: &str| {
+        let link = suite.json(&["token", "issue", "--kind", "hook", "--folder", folder]);
+        format!("{}{}", suite.edge(), link["path"].as_str().unwrap())
+    };
+    let hooks = [hook("main"), hook("corp")];
+    suite.kill("runed");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut turns: Vec<PathBuf> = Vec::new();
+    for (count, url) in hooks.iter().enumerate() {
+        let said = json!({ "content": format!("question {count}") });
+        assert_eq!(http.post(url).json(&said).send().await.unwrap().status(), 202);
+        let new = eventually("the turn has a socket", || {
+            sockets(suite).into_iter().find(|socket| !turns.contains(socket))
+        });
+        turns.push(new);
+    }
+    turns.try_into().unwrap()
+}
+
+/// A result, as an agent posts it.
+fn result(attempt: u32, text: &str) -> Value {
+    json!({ "attempt": attempt, "outcome": "replied", "text": text })
+}
+
+/// A call of a route of a turn that has ended, in which everything but its own result is planted.
+fn planted(route: &proto::Route) -> Value {
+    match route.path {
+        "/turn/result" => result(1, "planted"),
+        "/turn/events" => json!({ "attempt": 1, "events": [{ "status": "planted" }] }),
+        "/mcp" => json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }),
+        "/turn" => json!({}),
+        path => panic!("nobody tries {path} of an ended turn"),
+    }
 }
 
 /// Two turns wait for a runed that is away, and this test is both agents.
@@ -40,23 +82,7 @@ async fn an_attempt_that_is_over_and_one_that_is_anothers_are_refused_and_writte
     let mut suite = Suite::made();
     suite.set("LOG_FORMAT", "json");
     suite.start_apart();
-    suite.ok(&["group", "add", "corp"]);
-    let hook = |folder: &str| {
-        let link = suite.json(&["token", "issue", "--kind", "hook", "--folder", folder]);
-        format!("{}{}", suite.edge(), link["path"].as_str().unwrap())
-    };
-    let hooks = [hook("main"), hook("corp")];
-    suite.kill("runed");
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut turns = Vec::new();
-    for (count, url) in hooks.iter().enumerate() {
-        let said = json!({ "content": format!("question {count}") });
-        assert_eq!(http.post(url).json(&said).send().await.unwrap().status(), 202);
-        let all = eventually("the turn has a socket", || {
-            Some(sockets(&suite)).filter(|all| all.len() > count)
-        });
-        turns.push(all[count].clone());
-    }
+    let turns = waiting(&mut suite).await;
     let (status, mine) = call(&turns[0], &turn::GET_TURN.route, &json!({})).await;
     assert_eq!((status, mine["folder"].as_str().unwrap()), (200, "main"), "{mine}");
     let (status, theirs) = call(&turns[1], &turn::GET_TURN.route, &json!({})).await;
@@ -73,11 +99,10 @@ async fn an_attempt_that_is_over_and_one_that_is_anothers_are_refused_and_writte
             from: format!("user-{}", rustix::process::geteuid().as_raw()),
         });
     };
-    let result = |attempt: u32, text: &str| json!({ "attempt": attempt, "outcome": "replied", "text": text });
-    let events = |attempt: u32| json!({ "attempt": attempt, "events": [{ "status": "planted" }] });
     // An attempt that is not this socket's.
+    let events = json!({ "attempt": 2, "events": [{ "status": "planted" }] });
     for (route, body) in
-        [(&turn::POST_RESULT.route, result(2, "planted")), (&turn::POST_EVENTS.route, events(2))]
+        [(&turn::POST_RESULT.route, result(2, "planted")), (&turn::POST_EVENTS.route, events)]
     {
         let (status, problem) = call(&turns[0], route, &body).await;
         assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
@@ -87,14 +112,7 @@ async fn an_attempt_that_is_over_and_one_that_is_anothers_are_refused_and_writte
     let (status, accepted) = call(&turns[0], &turn::POST_RESULT.route, &result(1, "done")).await;
     assert_eq!((status, &accepted["duplicate"]), (200, &json!(false)), "{accepted}");
     for route in turn::ROUTES {
-        let body = match route.path {
-            "/turn/result" => result(1, "planted"),
-            "/turn/events" => events(1),
-            "/mcp" => json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }),
-            "/turn" => json!({}),
-            path => panic!("nobody tries {path} of an ended turn"),
-        };
-        let (status, said) = call(&turns[0], route, &body).await;
+        let (status, said) = call(&turns[0], route, &planted(route)).await;
         if route.path == "/turn/result" {
             assert_eq!((status, &said["duplicate"]), (200, &json!(true)), "{said}");
             continue;

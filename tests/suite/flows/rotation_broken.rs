@@ -237,28 +237,17 @@ fn no_broken_file_ever_serves() {
     }
 }
 
-#[test]
-fn no_broken_dotenv_ever_serves() {
-    let suite = Suite::up();
-    let path = suite.data().join(".env");
-    let good = fs::read_to_string(&path).unwrap();
-    let stage = Stage {
-        dir: path.clone(),
-        aside: suite.data().join("aside"),
-        view: View::new(&suite, &suite.dotenv("AUTHD_SERVICE_KEY")),
-    };
-    let traffic = Traffic::start(&suite, Temper::Strict);
-    let secret = suite.dotenv("CHANNEL_SECRET");
+/// What a `.env` may be made into by mistake, and what is said of it.
+fn broken_dotenvs(good: &str, other: &str) -> Vec<(Broken, &'static str)> {
     let with = |more: &str| Broken::Bytes(format!("{good}{more}").into_bytes());
-    let other = format!("{MARK}.a.good.value.of.its.own");
     let instead = |line: &str| {
         let lines = good.lines().filter(|known| !known.starts_with("CHANNEL_SECRET="));
         let lines: Vec<&str> = lines.chain([line]).collect();
         Broken::Bytes((lines.join("\n") + "\n").into_bytes())
     };
-    let mut not_text = good.clone().into_bytes();
+    let mut not_text = good.as_bytes().to_vec();
     not_text.extend(b"OTHER=\xff\xfe\n");
-    let broken = [
+    vec![
         (with(&format!("CHANNEL_SECRET={other}\n")), "both set CHANNEL_SECRET"),
         (with(&format!("export CHANNEL_SECRET='{other}'\n")), "both set CHANNEL_SECRET"),
         (with("export\n"), "expected NAME=value"),
@@ -274,7 +263,23 @@ fn no_broken_dotenv_ever_serves() {
         (instead(&format!("CHANNEL_SECRET=\"{MARK} of another shape\"")), "a bearer credential"),
         (instead(&format!("CHANNEL_SECRET={}", MARK.repeat(8_750))), "longer than 65,536 bytes"),
         (instead("# it is gone"), "has it no more"),
-    ];
+    ]
+}
+
+#[test]
+fn no_broken_dotenv_ever_serves() {
+    let suite = Suite::up();
+    let path = suite.data().join(".env");
+    let good = fs::read_to_string(&path).unwrap();
+    let stage = Stage {
+        dir: path.clone(),
+        aside: suite.data().join("aside"),
+        view: View::new(&suite, &suite.dotenv("AUTHD_SERVICE_KEY")),
+    };
+    let traffic = Traffic::start(&suite, Temper::Strict);
+    let secret = suite.dotenv("CHANNEL_SECRET");
+    let other = format!("{MARK}.a.good.value.of.its.own");
+    let broken = broken_dotenvs(&good, &other);
     let generation = stage.view.generation("routd");
     let refuses = |reason: &str| {
         let error = eventually(&format!("routd says: {reason}"), || {

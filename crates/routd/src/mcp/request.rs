@@ -129,7 +129,7 @@ enum Begun {
     /// It was made before.
     Answered(Answer),
     May {
-        binding: Binding,
+        binding: Box<Binding>,
         secret: Secret,
         url: url::Url,
     },
@@ -173,7 +173,7 @@ async fn begin(call: Call, wanted: Wanted) -> Result<Begun, Fault> {
         );
         let target = format!("{} {name}", row.owner);
         record(tx, now, &format!("folder:{}", turn.folder), "tenant-secret.use", &target, &detail)?;
-        Ok(Begun::May { binding, secret, url: asked })
+        Ok(Begun::May { binding: Box::new(binding), secret, url: asked })
     });
     begun.await
 }
