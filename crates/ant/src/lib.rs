@@ -112,7 +112,7 @@ async fn turn(options: &Options) -> Result<(), AntError> {
             }
         }
     };
-    let result = TurnResult { attempt: input.attempt, outcome, text, session: None };
+    let result = TurnResult { attempt: input.attempt, outcome, text, session: None, taken: 0 };
     let accepted = link.finish(&result, budget.end).await?;
     tracing::info!(turn = %input.turn_id, ?outcome, duplicate = accepted.duplicate, "result accepted");
     Ok(())
@@ -153,6 +153,8 @@ async fn harness(
 ) -> Result<Ending, AntError> {
     match input.harness {
         Harness::Offline => offline::run(link, input, budget, progress).await,
+        // Not reached: each has an arm of its own below.
+        Harness::Claude | Harness::Builtin => Ok(Ending::failed("This harness is not in this release.")),
         Harness::Command => {
             let place = command::Place { options, socket: link.socket(), mcp_url };
             Ok(command::run(&place, input, budget, progress).await)

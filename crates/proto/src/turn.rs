@@ -15,6 +15,10 @@ pub const GET_TURN: Endpoint<Nothing, TurnInput> =
 pub const POST_EVENTS: Endpoint<TurnEvents, Nothing> =
     Endpoint::post("/turn/events", Needs::Socket, "Progress of this turn");
 
+/// Messages that came while this turn runs. The call says which it has taken up so far, and waits for more.
+pub const POST_STEER: Endpoint<SteerAsk, Steered> =
+    Endpoint::post("/turn/steer", Needs::Socket, "What was said since this turn began");
+
 /// The one result. A repeat with the same attempt answers alike and changes nothing.
 pub const POST_RESULT: Endpoint<TurnResult, TurnAccepted> =
     Endpoint::post("/turn/result", Needs::Socket, "The result of this turn");
@@ -27,8 +31,12 @@ pub const MCP: Route =
 /// something carries one; calls with the same key happen once, and answer alike.
 pub const MCP_IDEMPOTENCY_KEY: &str = "arizuko/idempotency-key";
 
-/// Every route of a turn's socket.
-pub const ROUTES: &[Route] = &[GET_TURN.route, POST_EVENTS.route, POST_RESULT.route, MCP];
+/// What the model gateway's Anthropic side begins with: the Messages API is at `/v1/messages` below it.
+pub const MODEL_ANTHROPIC: &str = "/model/anthropic";
+
+/// Every route of a turn's socket, apart from the model gateway's.
+pub const ROUTES: &[Route] =
+    &[GET_TURN.route, POST_EVENTS.route, POST_STEER.route, POST_RESULT.route, MCP];
 
 /// What runs inside `ant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -38,26 +46,39 @@ pub enum Harness {
     Offline,
     /// Any program: the prompt on its standard input, the MCP address in its environment.
     Command,
+    /// The Claude Code CLI, whose tools and model are behind the turn's socket.
+    Claude,
+    /// A loop of model calls and tool calls, without a shell.
+    Builtin,
 }
 
 impl Harness {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Offline, Self::Command, Self::Claude, Self::Builtin];
+
     /// Its name in settings and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Offline => "offline",
             Self::Command => "command",
+            Self::Claude => "claude",
+            Self::Builtin => "builtin",
         }
+    }
+
+    /// Whether it runs programs that are not the suite's own, or that a model chooses.
+    pub const fn runs_programs(self) -> bool {
+        matches!(self, Self::Command | Self::Claude)
     }
 }
 
 impl std::str::FromStr for Harness {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "offline" => Ok(Self::Offline),
-            "command" => Ok(Self::Command),
-            other => Err(format!("there is no harness `{other}`; use offline or command")),
-        }
+        let found = Self::ALL.into_iter().find(|harness| harness.name() == text);
+        found.ok_or_else(|| {
+            format!("there is no harness `{text}`; use offline, command, claude or builtin")
+        })
     }
 }
 
@@ -85,6 +106,12 @@ pub struct TurnInput {
     pub messages: Vec<InputMessage>,
     /// The harness's own session to go on with, if it left one.
     pub session: Option<String>,
+    /// Where there is a session: the prompt for a harness that cannot go on with it, which also has what was said before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_anew: Option<String>,
+    /// The model, for the harnesses that call one.
+    #[serde(default)]
+    pub model: String,
     /// When the run will be ended, by routd's clock.
     pub deadline: Timestamp,
     /// How long that is from now, in milliseconds. An agent's own clock may say another time of day; where this is
@@ -124,6 +151,31 @@ pub struct TurnEvent {
     pub status: String,
 }
 
+/// Asks for what was said since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SteerAsk {
+    /// Which attempt speaks.
+    pub attempt: u32,
+    /// The `upto` of the newest answer that was put into the conversation; 0 for none. What is not taken up when the
+    /// turn ends becomes the next turn.
+    pub taken: i64,
+    /// Seconds to wait for a message, at most 30.
+    #[serde(default)]
+    pub wait_seconds: u32,
+}
+
+/// What was said since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Steered {
+    /// What to give as `taken` once these are in the conversation; as asked, where there are none.
+    pub upto: i64,
+    /// The messages, oldest first.
+    pub messages: Vec<InputMessage>,
+    /// The same as one text, with names and times; empty where there are none.
+    #[serde(default)]
+    pub prompt: String,
+}
+
 /// The result of a turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TurnResult {
@@ -136,6 +188,9 @@ pub struct TurnResult {
     /// The harness's session, to go on with next time.
     #[serde(default)]
     pub session: Option<String>,
+    /// The `upto` of the newest messages of [`POST_STEER`] that the turn answers too; 0 for none.
+    #[serde(default)]
+    pub taken: i64,
 }
 
 /// How a turn ended, as its agent sees it.

@@ -67,6 +67,8 @@ pub(crate) fn compose(
         prompt,
         messages: input,
         session,
+        prompt_anew: None,
+        model: String::new(),
         deadline,
         time_left_ms: Some(u64::try_from(deadline.0.saturating_sub(now.0)).unwrap_or(0)),
     })

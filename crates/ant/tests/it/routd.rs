@@ -208,6 +208,8 @@ pub fn input(harness: Harness, messages: &[&str]) -> TurnInput {
         prompt: "the prompt".into(),
         messages: messages.iter().enumerate().map(message).collect(),
         session: None,
+        prompt_anew: None,
+        model: "claude-test".into(),
         deadline: from_now(Duration::from_secs(120)),
         time_left_ms: None,
     }

@@ -115,7 +115,7 @@ async fn post_result(
             };
         }
         let replied = messages::agent_spoke(tx, &turn.id, &turn.chat_jid)?;
-        let TurnResult { attempt: number, outcome, text, session } = said;
+        let TurnResult { attempt: number, outcome, text, session, taken: _ } = said;
         let event = Event::Result { attempt: number, outcome, text, replied };
         if progress.tell(tx, &turn, &event, now)?.is_err() {
             return Err(Fault::Conflict("this attempt was given up".into()));

@@ -52,7 +52,7 @@ impl Agent {
         text: Option<&str>,
     ) -> Result<TurnAccepted, PeerError> {
         let text = text.map(str::to_owned);
-        let result = TurnResult { attempt: self.attempt, outcome, text, session: None };
+        let result = TurnResult { attempt: self.attempt, outcome, text, session: None, taken: 0 };
         self.post(&result).await
     }
 

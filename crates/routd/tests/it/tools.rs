@@ -154,6 +154,7 @@ async fn a_harness_gets_its_session_back_and_earlier_messages_only_without_one()
         outcome: Outcome::Replied,
         text: Some("first answer".into()),
         session: None,
+        taken: 0,
     };
     agent.post(&result).await.unwrap();
     stage.runed.end("r1", RunEnd::Completed);

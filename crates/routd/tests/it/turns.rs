@@ -112,6 +112,7 @@ async fn an_agent_that_dies_before_it_did_anything_is_tried_again() {
         outcome: Outcome::Replied,
         text: Some("of the first attempt".into()),
         session: None,
+        taken: 0,
     };
     assert_eq!(new.post(&stale).await.unwrap_err().status(), Some(409));
     new.result(Outcome::Replied, Some("here")).await.unwrap();
