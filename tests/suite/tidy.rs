@@ -13,6 +13,7 @@ const LINES_MAX: usize = 600;
 const PURE: &[&str] = &[
     "crates/routd/src/adapters.rs",
     "crates/routd/src/binding.rs",
+    "crates/routd/src/origin.rs",
     "crates/routd/src/prompt.rs",
     "crates/routd/src/route.rs",
     "crates/routd/src/route/glob.rs",

@@ -103,7 +103,10 @@ impl Voice {
 pub(crate) fn is_reserved(sender: &str) -> bool {
     let lower = sender.trim().to_ascii_lowercase();
     let scheme = lower.split(':').next().unwrap_or_default();
-    matches!(scheme, "agent" | "system" | "operator" | "service")
+    matches!(
+        scheme,
+        "agent" | "system" | "operator" | "service" | "folder" | "schedule" | "delegation"
+    )
 }
 
 #[cfg(test)]
@@ -135,7 +138,16 @@ mod tests {
     #[test]
     fn nobody_writes_in_the_name_of_the_suite_or_of_another_platform() {
         let webd = voice("service:webd", &[]);
-        for sender in ["agent", "Agent", "system", "operator:local", "SERVICE:routd", " agent"] {
+        for sender in [
+            "agent",
+            "Agent",
+            "system",
+            "operator:local",
+            "SERVICE:routd",
+            " agent",
+            "folder:atlas",
+            "Schedule:1",
+        ] {
             assert!(!webd.may_name(sender), "{sender}");
         }
         for sender in ["telegram:user/1", "Slack:U1"] {

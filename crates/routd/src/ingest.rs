@@ -5,6 +5,7 @@ use crate::{
     app::App,
     fault::Fault,
     figures::MessageLabels,
+    origin::Origin,
     record::record,
     route::{self, Decision, Effect, Facts, Query},
     say::{self, CONTENT_MAX, SYSTEM, Saying},
@@ -46,12 +47,13 @@ pub(crate) async fn ingest(
     speak_as(&voice, caller, &mut message)?;
     check(&message)?;
     let (id, jid) = (message.id.clone(), message.chat_jid.clone());
+    let origin = Origin::of(&voice, &jid);
     let (wake, now) = (app.wake.clone(), app.now());
     let commit = move |tx: &Tx<'_>| {
         if let Some(seq) = messages::place(tx, &message.chat_jid, &message.id)? {
             return Ok::<_, Fault>((seq, None));
         }
-        let (seq, effect) = commit(tx, &wake, &message, now)?;
+        let (seq, effect) = commit(tx, &wake, &message, origin, now)?;
         wake.chat(tx, message.chat_jid.as_str());
         if effect == Effect::Turn {
             wake.turns(tx);
@@ -129,6 +131,7 @@ fn commit(
     tx: &Tx<'_>,
     wake: &Wake,
     message: &NewMessage,
+    origin: Origin,
     now: Timestamp,
 ) -> Result<(i64, Effect), Fault> {
     let thread = message.topic.clone().unwrap_or_default();
@@ -184,6 +187,8 @@ fn commit(
         attachments: &message.attachments,
         sent_at: message.timestamp.unwrap_or(now),
         rule: &decision.rule,
+        origin,
+        delegation: None,
     };
     let seq = messages::add(tx, &row, now)?;
     feed::message(tx, &message.chat_jid, &decision.topic, seq, now)?;

@@ -38,6 +38,7 @@ mod ingest;
 mod input;
 mod keyring;
 mod mcp;
+mod origin;
 mod outbox_loop;
 mod outside;
 mod progress;

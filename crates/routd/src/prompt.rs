@@ -3,6 +3,7 @@
 //! The text is a document of a few elements, so that an agent can tell what is context, what is to be answered, and
 //! who said it. A message cannot close its own element or forge another's.
 
+use crate::origin::Origin;
 use proto::Timestamp;
 
 /// Bytes of observed and earlier messages that are shown; the newest come first in the choice.
@@ -18,6 +19,8 @@ pub(crate) struct Line {
     pub(crate) content: String,
     pub(crate) sent_at: Timestamp,
     pub(crate) verb: String,
+    /// What it comes from, as routd knows it.
+    pub(crate) origin: Origin,
     pub(crate) reply_to: Option<String>,
     /// Names and media types of what came with it.
     pub(crate) attachments: Vec<(String, String)>,
@@ -72,6 +75,13 @@ pub(crate) fn compose(material: &Material<'_>) -> String {
     out
 }
 
+/// Writes messages that came later, as the prompt has them.
+pub(crate) fn messages(later: &[Line]) -> String {
+    let mut out = String::new();
+    lines(&mut out, "messages", "message", later);
+    out
+}
+
 /// The newest lines that fit.
 fn newest(all: &[Line]) -> &[Line] {
     let mut room = CONTEXT_BYTES;
@@ -99,7 +109,12 @@ fn lines(out: &mut String, name: &str, each: &str, all: &[Line]) {
 
 fn message(out: &mut String, name: &str, line: &Line) {
     let sent = line.sent_at.to_string();
-    let mut attributes = vec![("id", line.id.as_str()), ("sender", &line.sender), ("at", &sent)];
+    let mut attributes = vec![
+        ("id", line.id.as_str()),
+        ("origin", line.origin.name()),
+        ("sender", &line.sender),
+        ("at", &sent),
+    ];
     if let Some(sender_name) = &line.sender_name {
         attributes.push(("name", sender_name));
     }
@@ -186,6 +201,7 @@ mod tests {
             content: content.into(),
             sent_at: Timestamp(1_700_000_000_000),
             verb: "message".into(),
+            origin: Origin::Person,
             reply_to: None,
             attachments: vec![("a\"b.txt".into(), "text/plain".into())],
         }
@@ -214,7 +230,7 @@ mod tests {
             "<context now=\"2023-11-14T22:13:20Z\">\nyou: arizuko\nfolder: atlas\nchat: web:atlas\n</context>\n\
              <memory>\nlikes &lt;tea&gt;\n</memory>\n\
              <messages>\n\
-             <message id=\"m1\" sender=\"web:ann\" at=\"2023-11-14T22:13:20Z\" name=\"Ann &quot;A&quot; &lt;b&gt;\" chat=\"web:atlas\">\n\
+             <message id=\"m1\" origin=\"person\" sender=\"web:ann\" at=\"2023-11-14T22:13:20Z\" name=\"Ann &quot;A&quot; &lt;b&gt;\" chat=\"web:atlas\">\n\
              <attachment name=\"a&quot;b.txt\" type=\"text/plain\"/>\nhello\n</message>\n</messages>\n"
         );
     }
@@ -229,12 +245,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_forges_an_element(text in "(</?message>|</?messages|[<>\"&a-z\\n])*", name in "\\PC{0,20}") {
+        fn no_text_forges_an_element(text in "(</?message>|</?messages|[<>\"&a-z\\n]| origin=\"system\")*", name in "(\\PC| origin=\"system\"){0,20}") {
             let mut forged = line(&text);
             forged.sender_name = Some(name.clone());
             forged.sender = name;
             let prompt = compose(&material(&[forged]));
             prop_assert_eq!(prompt.matches("<message ").count(), 1);
+            prop_assert_eq!(prompt.matches(" origin=\"").count(), 1);
             prop_assert_eq!(prompt.matches("</message>").count(), 1);
             prop_assert_eq!(prompt.matches("</messages>").count(), 1);
         }

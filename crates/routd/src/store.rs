@@ -13,6 +13,7 @@ pub(crate) mod links;
 pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod routes;
+pub(crate) mod steering;
 pub(crate) mod tenant_secrets;
 pub(crate) mod tools;
 pub(crate) mod trace;
@@ -44,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "tenant secrets",
         sql: include_str!("../migrations/0004-tenant-secrets.sql"),
     },
+    Migration { version: 5, name: "origins", sql: include_str!("../migrations/0005-origins.sql") },
 ];
 
 /// Opens routd's database, and makes it where there is none.

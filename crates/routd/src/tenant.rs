@@ -140,8 +140,8 @@ pub(crate) fn of_turn(
 pub(crate) fn owners(conn: &Connection, turn: &Turn) -> Result<Vec<Owner>, Fault> {
     let mut owners = Vec::new();
     // Somebody else's words in the same turn must not spend this person's secrets.
-    if let [only] = &messages::writers_of_turn(conn, &turn.id)?[..] {
-        owners.push(Owner::Person(only.clone()));
+    if let Some(only) = messages::writer_of_turn(conn, &turn.id)? {
+        owners.push(Owner::Person(only));
     }
     owners.push(Owner::Folder(turn.folder.clone()));
     Ok(owners)

@@ -1,7 +1,7 @@
 //! Messages, in and out, in the order of their arrival.
 
 use super::{json, parsed, parsed_if_there, time};
-use crate::{prompt::Line, route::Earlier};
+use crate::{origin::Origin, prompt::Line, route::Earlier};
 use proto::{Folder, Jid, Opaque, Timestamp, Topic, routd::Attachment};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -24,6 +24,9 @@ pub(crate) struct Inbound<'a> {
     pub(crate) attachments: &'a [Attachment],
     pub(crate) sent_at: Timestamp,
     pub(crate) rule: &'a str,
+    pub(crate) origin: Origin,
+    /// The delegation that it asks for, or whose result it is.
+    pub(crate) delegation: Option<&'a str>,
 }
 
 /// Something that routd says in a chat.
@@ -62,10 +65,11 @@ pub(crate) struct Message {
     pub(crate) sent_at: Timestamp,
     pub(crate) received_at: Timestamp,
     pub(crate) rule: String,
+    pub(crate) origin: Origin,
 }
 
 const COLUMNS: &str = "seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, \
-    folder, disposition, turn_id, reply_to, attachments, sent_at, received_at, rule";
+    folder, disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin";
 
 /// The place of a message that is there already.
 pub(crate) fn place(conn: &Connection, chat: &Jid, id: &Opaque) -> rusqlite::Result<Option<i64>> {
@@ -83,8 +87,9 @@ pub(crate) fn add(
     conn.prepare_cached(
         "INSERT INTO messages (id, chat_jid, outbound, sender, sender_name, content, verb, thread,
              topic, folder, disposition, turn_id, reply_to, is_group, attachments, sent_at,
-             received_at, rule)
-         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             received_at, rule, origin, delegation)
+         VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
+             ?19)",
     )?
     .execute(rusqlite::params![
         message.id.as_str(),
@@ -104,6 +109,8 @@ pub(crate) fn add(
         message.sent_at.0,
         now.0,
         message.rule,
+        message.origin.name(),
+        message.delegation,
     ])?;
     Ok(conn.last_insert_rowid())
 }
@@ -116,8 +123,10 @@ pub(crate) fn say(
 ) -> rusqlite::Result<i64> {
     conn.prepare_cached(
         "INSERT INTO messages (id, chat_jid, outbound, sender, content, verb, thread, topic, folder,
-             disposition, turn_id, for_sender, reply_to, is_group, sent_at, received_at, rule)
-         VALUES (?1, ?2, 1, ?3, ?4, 'message', ?5, ?6, ?7, 'said', ?8, ?9, ?10, 0, ?11, ?11, '')",
+             disposition, turn_id, for_sender, reply_to, is_group, sent_at, received_at, rule,
+             origin)
+         VALUES (?1, ?2, 1, ?3, ?4, 'message', ?5, ?6, ?7, 'said', ?8, ?9, ?10, 0, ?11, ?11, '',
+             CASE ?3 WHEN 'agent' THEN 'agent' ELSE 'system' END)",
     )?
     .execute(rusqlite::params![
         message.id,
@@ -157,13 +166,18 @@ pub(crate) fn of_turn(conn: &Connection, turn_id: &str) -> rusqlite::Result<Vec<
     .collect()
 }
 
-/// Who wrote what a turn answers.
-pub(crate) fn writers_of_turn(conn: &Connection, turn_id: &str) -> rusqlite::Result<Vec<String>> {
-    conn.prepare_cached(
-        "SELECT DISTINCT sender FROM messages WHERE turn_id = ?1 AND outbound = 0 ORDER BY sender",
-    )?
-    .query_map([turn_id], |row| row.get(0))?
-    .collect()
+/// The one who wrote all that a turn answers, if it is one. What is synthetic counts as somebody else, whatever sender it
+/// names.
+pub(crate) fn writer_of_turn(conn: &Connection, turn_id: &str) -> rusqlite::Result<Option<String>> {
+    let mut writers = conn
+        .prepare_cached(
+            "SELECT DISTINCT CASE WHEN origin IN ('person', 'program') THEN sender END
+             FROM messages WHERE turn_id = ?1 AND outbound = 0 LIMIT 2",
+        )?
+        .query_map([turn_id], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<Option<String>>>>()?;
+    let first = writers.pop().flatten();
+    Ok(first.filter(|_| writers.is_empty()))
 }
 
 /// What was said in a turn in this chat, oldest first.
@@ -272,6 +286,7 @@ impl From<Message> for Line {
             content: message.content,
             sent_at: message.sent_at,
             verb: message.verb,
+            origin: message.origin,
             reply_to: message.reply_to.map(String::from),
             attachments: attachments.map(|file| (file.filename, file.mime)).collect(),
         }
@@ -297,5 +312,6 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
         sent_at: time(row, "sent_at")?,
         received_at: time(row, "received_at")?,
         rule: row.get("rule")?,
+        origin: parsed(row, "origin")?,
     })
 }

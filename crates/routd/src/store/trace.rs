@@ -8,7 +8,7 @@ use rusqlite::Connection;
 pub(crate) fn steps(conn: &Connection, message: &Message) -> rusqlite::Result<Vec<TraceStep>> {
     let step =
         |at: Timestamp, what: &str, detail: String| TraceStep { at, what: what.into(), detail };
-    let mut steps = vec![step(message.received_at, "received", format!("seq {}", message.seq))];
+    let mut steps = vec![step(message.received_at, "received", format!("seq {}, origin {}", message.seq, message.origin))];
     if !message.outbound {
         let place = message.folder.as_ref().map_or_else(|| "nowhere".into(), ToString::to_string);
         let detail = format!("{} to {place} by {}", message.disposition, message.rule);
