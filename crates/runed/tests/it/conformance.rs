@@ -284,7 +284,7 @@ pub async fn an_end_that_nobody_saw_is_known_after_a_restart(place: &impl Place)
 pub async fn nothing_secret_reaches_an_agent(place: &impl Place) {
     // Its own environment, that of the first process it can see, and what it was started with.
     let script = "for file in /proc/self/environ /proc/1/environ; do
-           tr '\\0' '\\n' < $file 2> /dev/null | sed 's/=.*//'
+           cat $file 2> /dev/null | tr '\\0' '\\n' | sed 's/=.*//'
          done
          env | sed 's/=.*//'; echo \"args $*\"; cat /proc/self/cmdline /proc/1/cmdline 2> /dev/null; true";
     let (ended, log) = played(place, "bare", script).await;
