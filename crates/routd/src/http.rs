@@ -8,6 +8,7 @@ mod links;
 mod messages;
 mod routes;
 mod signatures;
+mod steering;
 mod tenant_secrets;
 pub(crate) mod turn;
 

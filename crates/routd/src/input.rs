@@ -14,48 +14,55 @@ use rusqlite::Connection;
 /// Earlier messages that a harness without a session is shown.
 const EARLIER_MAX: u32 = 20;
 
+/// What holds for every folder that says nothing else.
+#[derive(Clone, Debug)]
+pub(crate) struct Defaults {
+    /// What runs its turns.
+    pub(crate) harness: Harness,
+    /// What its agent is called.
+    pub(crate) assistant: String,
+    /// The model that it calls.
+    pub(crate) model: String,
+}
+
 /// Puts together what the agent of this attempt is asked.
 pub(crate) fn compose(
     conn: &Connection,
     turn: &Turn,
-    default_harness: Harness,
-    assistant: &str,
+    defaults: Defaults,
     deadline: Timestamp,
     now: Timestamp,
 ) -> Result<TurnInput, Fault> {
     let settings = groups::settings(conn, &turn.folder)?;
-    let harness = settings.harness.unwrap_or(default_harness);
+    let harness = settings.harness.unwrap_or(defaults.harness);
     let asked = messages::of_turn(conn, &turn.id)?;
     let first = asked.first().map_or(i64::MAX, |message| message.seq);
     let session = context::session(conn, &turn.folder, &turn.topic, harness.name())?;
     let lines =
         |messages: Vec<messages::Message>| messages.into_iter().map(Line::from).collect::<Vec<_>>();
-    let earlier = match session {
-        Some(_) => Vec::new(),
-        None => lines(earlier(conn, turn, first)?),
-    };
+    let earlier = lines(earlier(conn, turn, first)?);
     let observed = lines(context::observed(conn, &turn.folder, first)?);
     let memory = tools::memory(conn, &turn.folder)?;
-    let input = asked.iter().map(|message| InputMessage {
-        id: message.id.clone(),
-        sender: message.sender.clone(),
-        sender_name: message.sender_name.clone(),
-        content: message.content.clone(),
-        sent_at: message.sent_at,
-    });
-    let input: Vec<_> = input.collect();
-    let prompt = prompt::compose(&Material {
+    let input: Vec<_> = asked.iter().map(InputMessage::from).collect();
+    let asked = lines(asked);
+    let without = Material {
         now,
-        assistant,
+        assistant: &defaults.assistant,
         folder: turn.folder.as_str(),
         topic: turn.topic.as_str(),
         chat_jid: turn.chat_jid.as_str(),
         attempt: turn.standing.attempt,
         memory: memory.as_deref(),
-        earlier: &earlier,
+        earlier: &[],
         observed: &observed,
-        messages: &lines(asked),
-    });
+        messages: &asked,
+    };
+    let whole = prompt::compose(&Material { earlier: &earlier, ..without.clone() });
+    // A harness with a session remembers what was said before, unless the session is lost.
+    let (prompt, prompt_anew) = match session {
+        Some(_) => (prompt::compose(&without), Some(whole)),
+        None => (whole, None),
+    };
     Ok(TurnInput {
         turn_id: crate::ids::opaque(&turn.id)?,
         attempt: turn.standing.attempt,
@@ -67,11 +74,23 @@ pub(crate) fn compose(
         prompt,
         messages: input,
         session,
-        prompt_anew: None,
-        model: String::new(),
+        prompt_anew,
+        model: defaults.model,
         deadline,
         time_left_ms: Some(u64::try_from(deadline.0.saturating_sub(now.0)).unwrap_or(0)),
     })
+}
+
+impl From<&messages::Message> for InputMessage {
+    fn from(message: &messages::Message) -> Self {
+        Self {
+            id: message.id.clone(),
+            sender: message.sender.clone(),
+            sender_name: message.sender_name.clone(),
+            content: message.content.clone(),
+            sent_at: message.sent_at,
+        }
+    }
 }
 
 /// What was said in this chat and topic before, for a harness that does not remember it.

@@ -18,8 +18,17 @@ pub const DEFAULT_HARNESS: Setting<Harness> = Setting {
     name: "DEFAULT_HARNESS",
     default: "offline",
     about: "What runs the turns of a folder that names no harness of its own.",
-    expects: "offline or command",
+    expects: "offline, command, claude or builtin",
     parse: parse::number,
+};
+
+/// The model that the harnesses `claude` and `builtin` call.
+pub const MODEL: Setting<String> = Setting {
+    name: "MODEL",
+    default: "claude-sonnet-5-5",
+    about: "The model that the harnesses `claude` and `builtin` call through the model gateway.",
+    expects: "a model's name such as claude-sonnet-5-5",
+    parse: model,
 };
 
 /// The folder that a new instance begins with.
@@ -48,6 +57,7 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &RUN_TIMEOUT,
     &ENGAGEMENT_TTL,
     &DEFAULT_HARNESS,
+    &MODEL,
     &DEFAULT_FOLDER,
     &ASSISTANT_NAME,
     &TURNS_ACTIVE_MAX,
@@ -59,6 +69,7 @@ pub(crate) struct Values {
     pub(crate) run_timeout: Duration,
     pub(crate) engagement_ms: i64,
     pub(crate) default_harness: Harness,
+    pub(crate) model: String,
     pub(crate) default_folder: Option<Folder>,
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
@@ -71,11 +82,19 @@ impl Values {
             run_timeout: settings.get(&RUN_TIMEOUT)?,
             engagement_ms: i64::try_from(engagement).unwrap_or(i64::MAX),
             default_harness: settings.get(&DEFAULT_HARNESS)?,
+            model: settings.get(&MODEL)?,
             default_folder: settings.get(&DEFAULT_FOLDER)?,
             assistant: settings.get(&ASSISTANT_NAME)?,
             active_max: settings.get(&TURNS_ACTIVE_MAX)?,
         })
     }
+}
+
+/// A name that is one word of a command line and of a path, and begins like neither an option nor a directory.
+fn model(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@/[]".contains(c);
+    let fits = (1..=128).contains(&text.len()) && text.chars().all(plain);
+    (fits && text.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| text.to_owned())
 }
 
 fn active_max(text: &str) -> Option<u32> {

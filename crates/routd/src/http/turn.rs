@@ -6,7 +6,7 @@ use crate::{
     fault::Fault,
     input, mcp,
     progress::Progress,
-    store::{context, feed, groups, messages, turns, turns::Turn},
+    store::{context, feed, groups, messages, steering, turns, turns::Turn},
     turn::{Event, State},
 };
 use axum::{
@@ -20,8 +20,8 @@ use kit::{Api, Caller, Failure};
 use proto::{
     Nothing,
     turn::{
-        GET_TURN, MCP, Outcome, POST_EVENTS, POST_RESULT, TurnAccepted, TurnEvents, TurnInput,
-        TurnResult,
+        GET_TURN, MCP, Outcome, POST_EVENTS, POST_RESULT, POST_STEER, TurnAccepted, TurnEvents,
+        TurnInput, TurnResult,
     },
 };
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub(crate) fn router(app: &Arc<App>, turn: &Turn, closed: CancellationToken) -> 
     let mut api = Api::on_socket_of(subject, &app.context);
     api.mount(GET_TURN, attempt.clone(), get_turn);
     api.mount(POST_EVENTS, attempt.clone(), post_events);
+    api.mount(POST_STEER, attempt.clone(), super::steering::post);
     api.mount(POST_RESULT, attempt.clone(), post_result);
     let admitted = middleware::from_fn_with_state(attempt.clone(), admit);
     api.raw(MCP, any_service(mcp::service(attempt, closed)).layer(admitted));
@@ -72,10 +73,14 @@ async fn get_turn(attempt: Attempt, _: Caller, _: Nothing) -> Result<TurnInput, 
         Ok::<_, Fault>(turns::begin_time(tx, &turn, now.plus(limit))?)
     });
     let deadline = deadline.await?;
-    let (harness, assistant) = (app.settings.default_harness, app.settings.assistant.clone());
+    let defaults = input::Defaults {
+        harness: app.settings.default_harness,
+        assistant: app.settings.assistant.clone(),
+        model: app.settings.model.clone(),
+    };
     let composed = app.db.try_read(move |conn| {
         let turn = attempt.current(conn)?;
-        input::compose(conn, &turn, harness, &assistant, deadline, now)
+        input::compose(conn, &turn, defaults, deadline, now)
     });
     Ok(composed.await?)
 }
@@ -115,7 +120,11 @@ async fn post_result(
             };
         }
         let replied = messages::agent_spoke(tx, &turn.id, &turn.chat_jid)?;
-        let TurnResult { attempt: number, outcome, text, session, taken: _ } = said;
+        let TurnResult { attempt: number, outcome, text, session, taken } = said;
+        // Before the end: what the agent answered too is not the next turn.
+        if taken > 0 {
+            steering::take(tx, &turn, taken, now)?;
+        }
         let event = Event::Result { attempt: number, outcome, text, replied };
         if progress.tell(tx, &turn, &event, now)?.is_err() {
             return Err(Fault::Conflict("this attempt was given up".into()));

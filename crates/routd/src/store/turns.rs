@@ -191,6 +191,18 @@ pub(crate) fn open_of(conn: &Connection, folder: &Folder) -> rusqlite::Result<Ve
     .collect()
 }
 
+/// Removes a turn that was never tried and has no message any more: another took them all up.
+pub(crate) fn withdraw(conn: &Connection, id: &str) -> Result<(), Fault> {
+    conn.prepare_cached("DELETE FROM turn_steps WHERE turn_id = ?1")?.execute([id])?;
+    let removed = conn
+        .prepare_cached("DELETE FROM turns WHERE id = ?1 AND state = 'queued' AND attempt = 0")?
+        .execute([id])?;
+    match removed {
+        1 => Ok(()),
+        _ => Err(Fault::Conflict(format!("the turn {id} cannot be withdrawn where it stands"))),
+    }
+}
+
 /// Begins an attempt: the turn gets a socket of a number that no other attempt ever had.
 pub(crate) fn start(
     conn: &Connection,
