@@ -2,9 +2,10 @@
 
 use crate::Programs;
 use crate::backend::{Backend, NoBackend};
-use crate::process::{ProcessBackend, ProcessConfig};
-use crate::settings::{BackendChoice, Values};
-use kit::{Context, StartError};
+use crate::process::{ProcessBackend, ProcessConfig, Shown};
+use crate::settings::{BackendChoice, CLAUDE_CLI, HOST_APP_DIR, Values};
+use kit::{Context, Setting, StartError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Makes the backend that was asked for, and says which and why.
@@ -17,20 +18,52 @@ pub(crate) async fn backend(
     tracing::info!(backend = ?choice, why, "the backend of agents was chosen");
     match choice {
         Choice::None => Ok(Arc::new(NoBackend)),
-        Choice::Process => process(context, programs).await,
+        Choice::Process => process(context, values, programs).await,
         #[cfg(feature = "docker")]
         Choice::Docker => docker(context, values, programs).await,
     }
 }
 
-async fn process(context: &Context, programs: Programs) -> Result<Arc<dyn Backend>, StartError> {
+async fn process(
+    context: &Context,
+    values: &Values,
+    programs: Programs,
+) -> Result<Arc<dyn Backend>, StartError> {
     let Programs { launcher, agent, grace, without } = programs;
     let data_dir = context.data_dir.clone();
-    let config = ProcessConfig { data_dir, launcher, agent, grace, without };
+    let shown = Shown {
+        skills: shown(&HOST_APP_DIR, values.skills.as_deref(), &data_dir, Path::is_dir)?,
+        claude: shown(&CLAUDE_CLI, values.claude.as_deref(), &data_dir, Path::is_file)?,
+    };
+    let config = ProcessConfig { data_dir, launcher, agent, grace, without, shown };
     let backend = ProcessBackend::new(config)
         .await
         .map_err(|source| StartError::CannotCreate { path: context.data_dir.clone(), source })?;
     Ok(Arc::new(backend))
+}
+
+/// A place that agents get to read, without links. Never one by which they would read the instance's data.
+fn shown(
+    setting: &Setting<Option<PathBuf>>,
+    path: Option<&Path>,
+    data_dir: &Path,
+    fits: fn(&Path) -> bool,
+) -> Result<Option<PathBuf>, StartError> {
+    let Some(path) = path else { return Ok(None) };
+    let wrong = |what: &str, hint: &str| StartError::Config {
+        what: format!("{} is {}, {what}", setting.name, path.display()),
+        hint: hint.into(),
+    };
+    let real = std::fs::canonicalize(path)
+        .ok()
+        .filter(|real| fits(real))
+        .ok_or_else(|| wrong("which is not there", &format!("set it to {}", setting.expects)))?;
+    let data_dir = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    if real.starts_with(&data_dir) || data_dir.starts_with(&real) {
+        let hint = "move it to a place of its own";
+        return Err(wrong("by which agents could read the data directory", hint));
+    }
+    Ok(Some(real))
 }
 
 #[cfg(feature = "docker")]
@@ -106,6 +139,23 @@ fn settled(asked: BackendChoice, image: bool, socket: bool) -> (Choice, &'static
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_are_shown_no_place_by_which_they_would_read_the_data() {
+        let place = tempfile::tempdir().unwrap();
+        let of = |name: &str| place.path().join(name);
+        for dir in ["skills", "data/homes"] {
+            std::fs::create_dir_all(of(dir)).unwrap();
+        }
+        std::os::unix::fs::symlink(of("data/homes"), of("link")).unwrap();
+        let shown = |name: &str| shown(&HOST_APP_DIR, Some(&of(name)), &of("data"), Path::is_dir);
+        let real = std::fs::canonicalize(of("skills")).unwrap();
+        assert_eq!(shown("skills").unwrap(), Some(real));
+        for bad in ["data", "data/homes", "link", "", "nothing"] {
+            let error = shown(bad).unwrap_err().to_string();
+            assert!(error.contains("HOST_APP_DIR"), "{bad}: {error}");
+        }
+    }
 
     #[test]
     fn what_is_asked_for_is_what_runs_and_only_auto_looks_around() {

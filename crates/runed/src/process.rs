@@ -11,7 +11,7 @@ pub mod containment;
 pub(crate) mod proc_fs;
 mod shims;
 
-pub use crate::run_dir::{AgentCommand, Begun, Order, RunDir, Started, Without};
+pub use crate::run_dir::{AgentCommand, Begun, Order, RunDir, Shown, Started, Without};
 
 use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal, Sweep};
 use crate::homes::Owner;
@@ -45,6 +45,8 @@ pub struct ProcessConfig {
     pub grace: Duration,
     /// Layers of the sandbox to leave out, as on a machine that lacks them.
     pub without: Without,
+    /// What else of the machine agents may read.
+    pub shown: Shown,
 }
 
 /// Runs agents as processes.
@@ -120,6 +122,7 @@ impl Place {
             limits: run.limits,
             grace_ms: u64::try_from(self.config.grace.as_millis()).unwrap_or(u64::MAX),
             without: self.config.without,
+            shown: self.config.shown.clone(),
         };
         let dir = self.dir(&run.id);
         dir.prepare(&order).map_err(|error| {

@@ -41,6 +41,18 @@ pub struct Order {
     pub grace_ms: u64,
     /// Layers of the sandbox to leave out.
     pub without: Without,
+    /// What else of the machine it may read.
+    #[serde(default)]
+    pub shown: Shown,
+}
+
+/// What of the machine agents may read apart from the system's programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The directory of their skills: `/workspace` where the run has a root of its own, else under its own path.
+    pub skills: Option<PathBuf>,
+    /// The Claude Code CLI, where it is not among the system's programs: one file.
+    pub claude: Option<PathBuf>,
 }
 
 /// The program of an agent. `--socket-dir DIR --home DIR` follows its arguments.
@@ -52,7 +64,8 @@ pub struct AgentCommand {
     pub name: String,
     /// Its first arguments. Never a secret: every user of the machine can read them.
     pub args: Vec<String>,
-    /// Whether it understands `--bridge`, which says that this run has a loopback network of its own.
+    /// Whether it is `ant`, and so understands `--bridge`, which says that this run has a loopback network of its own,
+    /// and what says where its skills and the CLI are.
     pub bridges: bool,
 }
 

@@ -32,6 +32,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, wait};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 /// `PATH` of every agent.
@@ -189,9 +190,21 @@ fn agent(order: &Order, layers: &Layers) -> Command {
     if order.agent.bridges && layers.loopback {
         command.arg("--bridge");
     }
+    if let (true, Some(claude)) = (order.agent.bridges, &order.shown.claude) {
+        command.arg("--claude").arg(claude);
+    }
+    if let (true, Some(skills)) = (order.agent.bridges, skills(order, layers)) {
+        command.arg("--skills").arg(skills);
+    }
     command.env_clear().env("PATH", PATH).env("HOME", &order.home).env("LANG", LANG);
     command.current_dir(&order.home).stdin(Stdio::null());
     command
+}
+
+/// Where this run finds its skills.
+fn skills<'a>(order: &'a Order, layers: &Layers) -> Option<&'a Path> {
+    let real = order.shown.skills.as_deref()?;
+    Some(if layers.root { Path::new(paths::SKILLS) } else { real })
 }
 
 /// Reaps every process that ends until the agent does, and exits as it did.

@@ -57,7 +57,16 @@ pub const HOST_DATA_DIR: Setting<Option<PathBuf>> = Setting {
 pub const HOST_APP_DIR: Setting<Option<PathBuf>> = Setting {
     name: "HOST_APP_DIR",
     default: "",
-    about: "A directory on the machine of the Docker engine that every agent's container gets to read as /workspace: its skills.",
+    about: "A directory that every agent gets to read as /workspace: its skills. On the machine of the Docker engine where agents are containers, else on this one.",
+    expects: "an absolute path",
+    parse: |text| parse::optional(text, absolute),
+};
+
+/// Where the Claude Code CLI is.
+pub const CLAUDE_CLI: Setting<Option<PathBuf>> = Setting {
+    name: "CLAUDE_CLI",
+    default: "",
+    about: "The Claude Code CLI for agents that are processes, one program file. Without it `claude` is looked for among the system's programs; a container has its image's own.",
     expects: "an absolute path",
     parse: |text| parse::optional(text, absolute),
 };
@@ -87,6 +96,7 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &DOCKER_SOCKET,
     &HOST_DATA_DIR,
     &HOST_APP_DIR,
+    &CLAUDE_CLI,
     &EGRESS_NETWORK,
     &AGENT_USER,
     &MAX_CONCURRENT_RUNS,
@@ -155,6 +165,7 @@ pub(crate) struct Values {
     pub(crate) socket: PathBuf,
     pub(crate) host_data_dir: Option<PathBuf>,
     pub(crate) skills: Option<PathBuf>,
+    pub(crate) claude: Option<PathBuf>,
     pub(crate) network: Option<String>,
     pub(crate) user: Option<AgentUser>,
     pub(crate) capacity: u32,
@@ -170,6 +181,7 @@ impl Values {
             socket: settings.get(&DOCKER_SOCKET)?,
             host_data_dir: settings.get(&HOST_DATA_DIR)?,
             skills: settings.get(&HOST_APP_DIR)?,
+            claude: settings.get(&CLAUDE_CLI)?,
             network: settings.get(&EGRESS_NETWORK)?,
             user: settings.get(&AGENT_USER)?,
             capacity: settings.get(&MAX_CONCURRENT_RUNS)?,

@@ -5,8 +5,6 @@ use crate::backend::{Description, Refusal};
 use bollard::models::SystemInfo;
 use proto::turn::Harness;
 
-/// The harnesses that a container can run.
-const ALL: [Harness; 2] = [Harness::Offline, Harness::Command];
 
 /// An engine, as it described itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl Facts {
     pub fn admits(&self, harness: Harness) -> Result<AgentUser, Refusal> {
         let user = self.user.clone().map_err(Refusal)?;
         let too_little = self.too_little();
-        if harness == Harness::Offline || too_little.is_empty() {
+        if !harness.runs_programs() || too_little.is_empty() {
             return Ok(user);
         }
         Err(Refusal(format!(
@@ -88,7 +86,7 @@ impl Facts {
         missing.push("containers share the machine's kernel".into());
         missing.push("the disk space of a home is not bounded".into());
         missing.push("a run whose time is over while runed is away ends when runed is back".into());
-        let harnesses = ALL.into_iter().filter(|harness| self.admits(*harness).is_ok());
+        let harnesses = Harness::ALL.into_iter().filter(|harness| self.admits(*harness).is_ok());
         Description { enforced, missing, harnesses: harnesses.map(Harness::name).collect() }
     }
 }
@@ -111,7 +109,7 @@ mod tests {
     fn a_program_runs_only_where_it_is_bounded_and_filtered() {
         let whole = Facts::of(&info(&["name=seccomp,profile=default"]), OWN, None);
         assert_eq!(whole.admits(Harness::Command).unwrap().container, OWN);
-        assert_eq!(whole.describe(None, false).harnesses, ["offline", "command"]);
+        assert_eq!(whole.describe(None, false).harnesses, ["offline", "command", "claude", "builtin"]);
         let unbounded =
             SystemInfo { memory_limit: Some(false), ..info(&["name=seccomp,profile=default"]) };
         for (info, lack) in [
@@ -124,7 +122,7 @@ mod tests {
             assert!(refusal.contains(lack) && refusal.contains("`command`"), "{refusal}");
             assert!(facts.admits(Harness::Offline).is_ok(), "it runs nobody else's code");
             let described = facts.describe(None, false);
-            assert_eq!(described.harnesses, ["offline"]);
+            assert_eq!(described.harnesses, ["offline", "builtin"]);
             assert!(described.missing.iter().any(|text| text.contains(lack)), "{described:?}");
         }
     }

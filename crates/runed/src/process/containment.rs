@@ -37,14 +37,14 @@ impl Containment {
         matches!(self, Self::Tried { reached, .. } if *reached == Reached::default())
     }
 
-    /// Whether this harness may run here. `offline` does what it is told by this program alone; any other runs what
-    /// somebody else wrote, and needs a sandbox that holds.
+    /// Whether this harness may run here. `offline` and `builtin` are this program alone; any other runs what somebody
+    /// else wrote, and needs a sandbox that holds.
     pub fn admits(&self, harness: Harness) -> Result<(), Refusal> {
         match (self, harness) {
             (Self::Impossible(why), _) => {
                 Err(Refusal(format!("no agent can be started on this machine: {why}")))
             }
-            (Self::Tried { .. }, Harness::Offline) => Ok(()),
+            (Self::Tried { .. }, harness) if !harness.runs_programs() => Ok(()),
             (Self::Tried { reached, .. }, harness) if !self.hides_the_data() => {
                 Err(Refusal(format!(
                     "the harness `{}` runs only where the sandbox hides the data directory, and on this machine {}; use `offline`, or a kernel with user namespaces and Landlock",
@@ -69,7 +69,7 @@ impl Containment {
                 missing.push("agents run as the daemon's own user and share its kernel: for one trusted tenant".into());
                 missing.push("memory and processes of a run as a whole are looked at twice a second, not bounded by the kernel".into());
                 missing.push("the disk space of a home is not bounded".into());
-                let harnesses = [Harness::Offline, Harness::Command].into_iter();
+                let harnesses = Harness::ALL.into_iter();
                 Description {
                     enforced: made_of.enforced.clone(),
                     missing,
@@ -214,6 +214,7 @@ fn prepare(config: &ProcessConfig, id: &RunId, dir: &RunDir, without: Without) -
         limits: Limits { wall_clock_seconds: 20, ..Limits::default() },
         grace_ms: u64::try_from(GRACE.as_millis()).unwrap_or_default(),
         without,
+        shown: config.shown.clone(),
     };
     dir.prepare(&order)?;
     for place in [&dir.file("hidden"), &home, &turn_dir] {
@@ -260,7 +261,7 @@ mod tests {
                 "{refusal}"
             );
             assert!(containment.admits(Harness::Offline).is_ok(), "it runs nobody else's code");
-            assert_eq!(containment.describe().harnesses, ["offline"], "{reached:?}");
+            assert_eq!(containment.describe().harnesses, ["offline", "builtin"], "{reached:?}");
         }
     }
 

@@ -4,6 +4,14 @@
 pub(super) const SYSTEM: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"];
 
+/// Where agents find their skills, where a run has a root of its own.
+pub(super) const SKILLS: &str = "/workspace";
+
+/// Whether a program is among those that every agent may read.
+pub(super) fn is_system(program: &std::path::Path) -> bool {
+    SYSTEM.iter().any(|system| program.starts_with(system))
+}
+
 /// Configuration that programs and their libraries look for. No directory that may hold a private key: of `/etc/ssl`
 /// only the public half.
 pub(super) const ETC: &[&str] = &[

@@ -58,10 +58,16 @@ pub(super) fn build(root: &Path, order: &Order, layers: &mut Layers) -> Result<(
     bound_processes(&proc, order, layers);
     bind(root, &order.turn_dir)?;
     bind(root, &order.home)?;
-    let covered = paths::SYSTEM.iter().any(|system| order.agent.program.starts_with(system));
-    if !covered && order.agent.program.exists() {
-        bind(root, &order.agent.program)?;
-        protect(&below(root, &order.agent.program), MountFlags::NOSUID | MountFlags::NODEV)?;
+    let programs = std::iter::once(&order.agent.program).chain(&order.shown.claude);
+    for program in programs.filter(|program| !paths::is_system(program) && program.exists()) {
+        bind(root, program)?;
+        protect(&below(root, program), MountFlags::NOSUID | MountFlags::NODEV)?;
+    }
+    if let Some(skills) = &order.shown.skills {
+        let place = below(root, Path::new(paths::SKILLS));
+        make_dir(&place)?;
+        mount_bind_recursive(skills, &place).map_err(at("show", skills))?;
+        protect(&place, MountFlags::NOSUID | MountFlags::NODEV)?;
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     protect(&below(root, &order.turn_dir), flags | MountFlags::NOEXEC)?;

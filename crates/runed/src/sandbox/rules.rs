@@ -50,6 +50,12 @@ fn rules(order: &Order, layers: &Layers) -> Result<RulesetCreated, RulesetError>
         created = allow(created, Path::new(device), AccessFs::ReadFile | AccessFs::WriteFile)?;
     }
     created = allow(created, &order.agent.program, read)?;
+    if let Some(claude) = &order.shown.claude {
+        created = allow(created, claude, read)?;
+    }
+    if let Some(skills) = super::skills(order, layers) {
+        created = allow(created, skills, read)?;
+    }
     created = allow(created, &order.turn_dir, AccessFs::ReadDir.into())?;
     let write = all & !(AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::IoctlDev);
     created = allow(created, &order.home, write)?;

@@ -268,7 +268,7 @@ async fn the_engine_was_asked_for_a_home_a_socket_and_nothing_else() {
     let found = home.join("up").metadata().unwrap();
     assert_ne!(found.uid(), 0, "the agent is not root, on this machine either");
     let described = backend.describe();
-    assert_eq!(described.harnesses, ["offline", "command"], "{described:?}");
+    assert_eq!(described.harnesses, ["offline", "command", "claude", "builtin"], "{described:?}");
     within("a cancel", backend.cancel(&spec.id)).await.unwrap();
     assert_eq!(place.containers(true, None), [""; 0], "gone with its container");
 }

@@ -5,9 +5,10 @@ use crate::waiting::{until, within};
 use proto::runed::{Egress, Limits};
 use proto::turn::Harness;
 use runed::backend::{Backend, Found, NotStarted};
-use runed::process::{AgentCommand, ProcessBackend, ProcessConfig, RunDir, Without};
+use runed::process::{AgentCommand, ProcessBackend, ProcessConfig, RunDir, Shown, Without};
 use runed::run::{How, RunId, RunSpec};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Machine {
             },
             grace: Duration::from_millis(500),
             without: self.without,
+            shown: Shown::default(),
         }
     }
 
@@ -154,7 +156,7 @@ async fn this_machine_hides_the_data_directory_and_says_what_with() {
     let needs = "this test needs a kernel with namespaces and Landlock";
     assert!(containment.hides_the_data(), "{needs}: {containment:?}");
     let described = backend.describe();
-    assert_eq!(described.harnesses, ["offline", "command"], "{described:?}");
+    assert_eq!(described.harnesses, ["offline", "command", "claude", "builtin"], "{described:?}");
     for phrase in ["namespaces", "Landlock", "no new privileges"] {
         assert!(described.enforced.iter().any(|text| text.contains(phrase)), "{described:?}");
     }
@@ -204,7 +206,7 @@ async fn with_less_of_a_sandbox_only_offline_runs_and_the_refusal_says_so() {
         assert!(matches!(refused, NotStarted::Refused(_)));
         assert_eq!(backend.find(&spec.id).await.unwrap(), Found::Nothing);
         assert!(!home.join("ran").exists(), "it did not run");
-        assert_eq!(backend.describe().harnesses, ["offline"]);
+        assert_eq!(backend.describe().harnesses, ["offline", "builtin"]);
         backend.start(&spec).await.unwrap();
         let ended = within("the offline run", backend.watch(&spec.id)).await.unwrap();
         assert_eq!(ended.how, How::Exited { code: 0 });
@@ -302,6 +304,45 @@ async fn a_process_that_got_the_shims_number_is_not_taken_for_it() {
     assert_eq!(backend.find(&spec.id).await.unwrap(), Found::Lost);
     within("a cancel", backend.cancel(&spec.id)).await.unwrap();
     // This line runs: the test was not sent SIGTERM.
+}
+
+#[tokio::test]
+async fn an_agent_reads_its_skills_and_the_cli_and_writes_neither() {
+    for without in [Without::default(), Without { namespaces: true, ..Without::default() }] {
+        let machine = Machine::new(without);
+        let apart = tempfile::tempdir().unwrap();
+        let apart = fs::canonicalize(apart.path()).unwrap();
+        fs::create_dir(apart.join("skills")).unwrap();
+        fs::write(apart.join("skills/SKILL.md"), "how to greet").unwrap();
+        fs::write(apart.join("claude"), "#!/bin/sh\necho it runs\n").unwrap();
+        fs::set_permissions(apart.join("claude"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(apart.join("private"), "nobody should read this").unwrap();
+        let shown =
+            Shown { skills: Some(apart.join("skills")), claude: Some(apart.join("claude")) };
+        let config = machine.config();
+        let script = "while [ $# -gt 0 ]; do case $1 in --skills) S=$2;; --claude) C=$2;; esac; shift; done
+             cat \"$S/SKILL.md\"; \"$C\"; echo x >\"$S/new\" && echo WROTE; echo x >>\"$C\" && echo WROTE
+             cat \"${C%claude}private\"; echo \"at $S\"";
+        let agent = AgentCommand {
+            args: vec!["-c".into(), script.into(), "ant".into()],
+            bridges: true,
+            ..config.agent.clone()
+        };
+        let backend = ProcessBackend::new(ProcessConfig { agent, shown, ..config }).await.unwrap();
+        let (spec, _) = machine.run("shown", "");
+        backend.start(&spec).await.unwrap();
+        within("the end", backend.watch(&spec.id)).await.unwrap();
+        let log = String::from_utf8(backend.log(&spec.id).await.unwrap().bytes).unwrap();
+        assert!(log.contains("how to greet") && log.contains("it runs"), "{log}");
+        if !without.namespaces && backend.containment().hides_the_data() {
+            assert!(log.contains("at /workspace"), "{log}");
+        }
+        if backend.containment().hides_the_data() {
+            assert!(!log.contains("nobody should"), "{log}");
+        }
+        assert!(!log.contains("WROTE"), "{log}");
+        assert!(!apart.join("skills/new").exists());
+    }
 }
 
 #[tokio::test]
