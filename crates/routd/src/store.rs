@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0004-tenant-secrets.sql"),
     },
     Migration { version: 5, name: "origins", sql: include_str!("../migrations/0005-origins.sql") },
+    Migration { version: 6, name: "usage", sql: include_str!("../migrations/0006-usage.sql") },
 ];
 
 /// Opens routd's database, and makes it where there is none.
