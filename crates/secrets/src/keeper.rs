@@ -31,7 +31,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Looks at one source begin at least this far apart, whatever asks for them.
+/// Looks at one source begin at least this far apart, whatever asks for them; only a bundle that has no value yet does
+/// not wait, since a daemon starts with one after the other, and there are as many as there are.
 pub const LOOK_SPACING: Duration = Duration::from_millis(50);
 
 /// After a failed read, the next waits this long, twice that after the next, and so on, each within
@@ -202,7 +203,7 @@ async fn watch_site(inner: Arc<Inner>, index: usize) {
         let failures = inner.look(index, &by).await;
         site.serve(ticket);
         due = inner.next_look(site, failures);
-        sleep_until(began + LOOK_SPACING).await;
+        site.pause(began + LOOK_SPACING).await;
     }
 }
 
@@ -334,7 +335,7 @@ impl Inner {
     /// Tells the others what a bundle did.
     pub(crate) fn spread(&self, effects: Effects) {
         if let Some(site) = effects.next.and_then(|next| self.sites.get(next)) {
-            site.ask("start");
+            site.ask_first();
         }
         for event in effects.events {
             event.log();
@@ -375,7 +376,7 @@ impl Inner {
     pub(crate) fn begin(&self, daemon: &Daemon, bundle: Weak<dyn AnyLive>) {
         daemon.add(bundle);
         if let Some(first) = self.sites.first() {
-            first.ask("start");
+            first.ask_first();
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Site {
     pub(crate) source: Arc<dyn SecretSource>,
     /// Looks asked for so far; the number of the last is its asker's ticket.
     asked: AtomicU64,
+    /// The last ticket of a bundle that has no value yet.
+    starts: watch::Sender<u64>,
     /// The highest ticket that a finished look has served.
     served: watch::Sender<u64>,
     pub(crate) wake: Notify,
@@ -54,6 +56,7 @@ impl Site {
         Self {
             source,
             asked: AtomicU64::new(0),
+            starts: watch::Sender::new(0),
             served: watch::Sender::new(0),
             wake: Notify::new(),
             askers: Mutex::default(),
@@ -77,6 +80,20 @@ impl Site {
         let ticket = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.wake.notify_one();
         ticket
+    }
+
+    /// Asks for the first look of a bundle.
+    pub(crate) fn ask_first(&self) {
+        let ticket = self.ask("start");
+        self.starts.send_modify(|last| *last = ticket.max(*last));
+    }
+
+    /// Waits until `next`, or until a bundle that has no value yet asks for a look.
+    pub(crate) async fn pause(&self, next: Instant) {
+        let served = *self.served.borrow();
+        let mut asked = self.starts.subscribe();
+        // Either way it is time for the next look.
+        let _cut_short = timeout_at(next, asked.wait_for(|ticket| *ticket > served)).await.is_ok();
     }
 
     /// Whether every look that was asked for has been: a request may come while a look that serves

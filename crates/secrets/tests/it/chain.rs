@@ -4,11 +4,11 @@ use crate::stage::{
     ANY, MINUTE, ONE, PAIR, SECOND, WITH_EXTRA, accepted, handle, keeping, pass, reach,
 };
 use secrets::{
-    Keeper, Probe, SecretSource, WatchError, probe,
+    Keeper, LOOK_SPACING, Probe, SecretSource, WatchError, probe,
     testing::{ScriptedSource, policy},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 fn two() -> (ScriptedSource, ScriptedSource) {
@@ -33,6 +33,37 @@ async fn a_bundle_comes_whole_from_the_first_source_that_has_it() {
     file.set([("KEY", "k-3")]);
     reach(&mut one, 2).await;
     assert_eq!(*one.current(), "k-3", "its source is the first from now on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_starts_waits_for_no_pause_between_looks_and_whoever_asks_later_does() {
+    let (file, dotenv) = two();
+    file.set_silently([("KEY", "k-1")]);
+    dotenv.set_silently([("USER", "ada"), ("PASSWORD", "pw-1")]);
+    let secrets = keeping(&[&file, &dotenv]);
+    // The keeper's own first look, for nobody, is over.
+    pass(Duration::from_millis(1)).await;
+    let began = Instant::now();
+    let one = secrets.watch(&ONE).await.unwrap();
+    let pair = secrets.watch(&PAIR).await.unwrap();
+    let extra = secrets.watch(&WITH_EXTRA).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO, "no pause was waited for");
+    assert_eq!((one.current().as_str(), pair.current().as_str()), ("k-1", "ada:pw-1"));
+
+    for value in ["k-2", "k-3", "k-4"] {
+        file.set([("KEY", value)]);
+        pass(LOOK_SPACING / 10).await;
+    }
+    pass(SECOND / 2).await;
+    assert_eq!(*one.current(), "k-4");
+    assert_eq!(*extra.current(), "k-4/-");
+    let calls = file.calls();
+    let looks: Vec<_> = calls.iter().map(|call| call.began).collect();
+    let later = looks.iter().filter(|at| **at > began).count();
+    assert!(later > 0, "{looks:?}");
+    for pair in looks.windows(2).filter(|pair| pair[1] > began) {
+        assert!(pair[1] - pair[0] >= LOOK_SPACING, "looks that nobody starts with are apart");
+    }
 }
 
 #[tokio::test(start_paused = true)]
