@@ -10,6 +10,11 @@ use serde::Serialize;
 /// Elements deeper than this are flattened into the one that holds them.
 const DEPTH_MAX: usize = 20;
 
+/// Steps that the parser may need for what quotes and lists hold: for each line it goes through all
+/// that are open, of which there may be as many as a line begins with marks. No message that was
+/// written to be read comes near.
+const STEPS_MAX: usize = 8_000_000;
+
 /// One piece of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -48,6 +53,10 @@ impl Element {
 
 /// Parses CommonMark with tables and strike-through. Never fails: what is not understood is text.
 pub fn parse(text: &str) -> Vec<Node> {
+    if steps(text) > STEPS_MAX {
+        let children = vec![Node::Text(text.to_owned())];
+        return vec![Node::Element(Element { children, ..Element::new("pre") })];
+    }
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut tree = Tree { root: Vec::new(), open: Vec::new(), flattened: 0, in_head: false };
@@ -127,7 +136,8 @@ impl Tree {
             Tag::Image { dest_url, .. } => link(&dest_url),
             _ => None,
         };
-        if self.open.len() < DEPTH_MAX {
+        // The deepest may hold a line break, a rule, code or an address, which are elements too.
+        if self.open.len() + 1 < DEPTH_MAX {
             self.open.push(element);
         } else {
             self.flattened += 1;
@@ -166,6 +176,15 @@ impl Tree {
             (_, node) => nodes.push(node),
         }
     }
+}
+
+/// The most steps that quotes and lists within each other can cost: the longest beginning of a line
+/// that is made of marks and indentation, for every line.
+fn steps(text: &str) -> usize {
+    let is_mark = |byte: &u8| byte.is_ascii_digit() || b" \t>-+*.)".contains(byte);
+    let lines = || text.as_bytes().split(|byte| matches!(byte, b'\n' | b'\r'));
+    let marks = lines().map(|line| line.iter().take_while(|byte| is_mark(byte)).count()).max();
+    marks.unwrap_or(0).saturating_mul(lines().count())
 }
 
 fn link(address: &str) -> Option<Element> {
