@@ -15,12 +15,23 @@ use crate::principal::{Principal, PrincipalError};
 pub const OWN_FOLDER_ACTIONS: &[&str] = &[
     "mcp:reply",
     "mcp:send",
+    "mcp:send_file",
+    "mcp:edit",
+    "mcp:delete",
+    "mcp:react",
     "mcp:inspect_messages",
+    "mcp:find_messages",
+    "mcp:fetch_history",
+    "mcp:inspect_routing",
+    "mcp:list_routes",
     "mcp:get_memory",
     "mcp:set_memory",
     // What it can reach is what a secret of the folder or the person is bound to, and nothing else.
     "mcp:http_request",
 ];
+
+/// What whoever gives rights on a folder must be allowed to do there.
+pub const ADMINISTER: &str = "admin";
 
 /// Who may do everything without any row: this role, and every `operator:` principal.
 const OPERATORS: &str = "role:operator";
@@ -137,12 +148,27 @@ impl Rule {
         &self.scope
     }
 
+    /// Whether it is about all that an action and folders name, either of which may be many.
+    fn covers(&self, action: &str, scope: &Glob) -> bool {
+        family_has(&self.action, action) && self.scope.covers(scope)
+    }
+
+    /// Whether it may be about some of that.
+    fn meets(&self, action: &str, scope: &Glob) -> bool {
+        let same = family_has(&self.action, action) || family_has(action, &self.action);
+        same && self.scope.meets(scope)
+    }
+
     fn is_about(&self, action: &str, folder: &str) -> bool {
-        let same = match self.action.strip_suffix('*') {
-            Some(family) => action.starts_with(family),
-            None => self.action == action,
-        };
-        same && self.scope.matches(folder)
+        family_has(&self.action, action) && self.scope.matches(folder)
+    }
+}
+
+/// Whether an action, which may be a family, has this one, which may be one too.
+fn family_has(family: &str, action: &str) -> bool {
+    match family.strip_suffix('*') {
+        Some(family) => action.starts_with(family),
+        None => family == action,
     }
 }
 
@@ -185,6 +211,8 @@ pub enum Because {
     Operator,
     /// Nothing allows it.
     NoRule,
+    /// No single row allows all of it.
+    NoWholeRule,
     /// Roles within roles go too deep to be followed.
     TooDeep,
     /// The question itself was no question: text that is not one action.
@@ -199,6 +227,7 @@ impl fmt::Display for Decision {
             Because::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
             Because::Operator => f.write_str("an operator may do everything"),
             Because::NoRule => f.write_str("no row allows it"),
+            Because::NoWholeRule => f.write_str("no single row allows all of it"),
             Because::TooDeep => {
                 write!(f, "roles within roles go deeper than {DEEPEST}; take some out")
             }
@@ -261,6 +290,62 @@ impl Acl {
             return yes(Because::OwnFolder);
         }
         no(Because::NoRule)
+    }
+
+    /// Whether `principal` may do all of `action`, which may be a family, to all folders of `scope`. One row must
+    /// allow the whole, and no row may deny a part: where it is not plain that all is held, it is not.
+    pub fn holds(&self, principal: &Principal, action: &str, scope: &Glob) -> Decision {
+        let no = |because| Decision { allowed: false, because };
+        let Some(everyone) = self.belongs_to(principal) else { return no(Because::TooDeep) };
+        let rules = || everyone.iter().filter_map(|one| self.rules.get(*one)).flatten();
+        let denies = |rule: &&Rule| rule.effect == Effect::Deny && rule.meets(action, scope);
+        if let Some(rule) = rules().filter(denies).min() {
+            return no(Because::Rule(rule.clone()));
+        }
+        let allows = |rule: &&Rule| rule.effect == Effect::Allow && rule.covers(action, scope);
+        let yes = |because| Decision { allowed: true, because };
+        if let Some(rule) = rules().filter(allows).min() {
+            return yes(Because::Rule(rule.clone()));
+        }
+        if everyone.iter().any(|one| one.kind() == "operator" || one.as_str() == OPERATORS) {
+            return yes(Because::Operator);
+        }
+        no(Because::NoWholeRule)
+    }
+
+    /// Whether `granter` may add this row: who administers the row's folders may give what they hold there themselves,
+    /// and may deny anything there. The first thing that is missing is the answer.
+    pub fn may_grant(&self, granter: &Principal, rule: &Rule) -> Decision {
+        let administers = self.holds(granter, ADMINISTER, &rule.scope);
+        if !administers.allowed || rule.effect == Effect::Deny {
+            return administers;
+        }
+        self.holds(granter, &rule.action, &rule.scope)
+    }
+
+    /// Whether `granter` may take this row away. Taking a denial away gives what it denied.
+    pub fn may_revoke(&self, granter: &Principal, rule: &Rule) -> Decision {
+        match rule.effect {
+            Effect::Allow => self.holds(granter, ADMINISTER, &rule.scope),
+            Effect::Deny => {
+                self.may_grant(granter, &Rule { effect: Effect::Allow, ..rule.clone() })
+            }
+        }
+    }
+
+    /// Whether there is any folder to which `principal` may do `action`, as far as one can tell without trying: for
+    /// listing what may be of use, and never for a decision.
+    pub fn may_somewhere(&self, principal: &Principal, action: &str) -> bool {
+        let Some(everyone) = self.belongs_to(principal) else { return false };
+        let rules = || everyone.iter().filter_map(|one| self.rules.get(*one)).flatten();
+        let own = principal.id().parse::<Folder>();
+        own.is_ok_and(|own| self.decide(principal, action, &own).allowed)
+            || rules().any(|rule| {
+                rule.effect == Effect::Allow
+                    && family_has(&rule.action, action)
+                    && !rules()
+                        .any(|deny| deny.effect == Effect::Deny && deny.covers(action, &rule.scope))
+            })
     }
 
     /// `principal` and all it belongs to, through any number of roles; none when that goes too deep, since a denial

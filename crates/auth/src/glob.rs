@@ -29,6 +29,21 @@ enum Piece {
     Anything,
 }
 
+impl Piece {
+    fn is_star(self) -> bool {
+        !matches!(self, Self::Byte(_))
+    }
+}
+
+/// Whether a star takes in the other's next piece.
+fn takes(star: Option<Piece>, next: Option<Piece>) -> bool {
+    match (star, next) {
+        (Some(Piece::Anything), Some(_)) => true,
+        (Some(Piece::WithinSegment), Some(next)) => next != Piece::Byte(b'/'),
+        _ => false,
+    }
+}
+
 impl Glob {
     /// Whether the whole of `text` fits.
     pub fn matches(&self, text: &str) -> bool {
@@ -54,6 +69,70 @@ impl Glob {
             }
         }
         fits.last().copied().unwrap_or(false)
+    }
+
+    /// Whether everything that `other` matches, this one matches too. Where that takes more than comparing the two piece
+    /// by piece, the answer is no.
+    pub fn covers(&self, other: &Self) -> bool {
+        let theirs = other.pieces();
+        // As in `matches`, with the other's pieces for the text's bytes.
+        let mut fits = vec![false; theirs.len() + 1];
+        if let Some(first) = fits.first_mut() {
+            *first = true;
+        }
+        for piece in self.pieces() {
+            let mut before = false;
+            let mut reached = false;
+            for (at, cell) in fits.iter_mut().enumerate() {
+                let their = at.checked_sub(1).and_then(|at| theirs.get(at)).copied();
+                let here = *cell;
+                reached = match piece {
+                    Piece::Byte(_) => before && their == Some(piece),
+                    Piece::WithinSegment => {
+                        let stays = !matches!(their, Some(Piece::Byte(b'/') | Piece::Anything));
+                        here || (reached && stays)
+                    }
+                    Piece::Anything => here || reached,
+                };
+                before = here;
+                *cell = reached;
+            }
+        }
+        fits.last().copied().unwrap_or(false)
+    }
+
+    /// Whether some text may match both. Never no where there is one.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.pieces(), other.pieces());
+        let width = theirs.len() + 1;
+        // `next[j]`: the rest of ours from the next piece on may meet the rest of theirs from `j` on.
+        let mut next = vec![false; width];
+        for i in (0..=ours.len()).rev() {
+            let our = ours.get(i).copied();
+            let mut row = vec![false; width];
+            for j in (0..width).rev() {
+                let their = theirs.get(j).copied();
+                let below = next.get(j).copied().unwrap_or(false);
+                let right = row.get(j + 1).copied().unwrap_or(false);
+                let diagonal = next.get(j + 1).copied().unwrap_or(false);
+                let meet = match (our, their) {
+                    (None, None) => true,
+                    (Some(Piece::Byte(a)), Some(Piece::Byte(b))) => a == b && diagonal,
+                    _ => {
+                        let ours_ends = our.is_some_and(Piece::is_star) && below;
+                        let ours_takes = takes(our, their) && right;
+                        let theirs_ends = their.is_some_and(Piece::is_star) && right;
+                        let theirs_takes = takes(their, our) && below;
+                        ours_ends || ours_takes || theirs_ends || theirs_takes
+                    }
+                };
+                if let Some(cell) = row.get_mut(j) {
+                    *cell = meet;
+                }
+            }
+            next = row;
+        }
+        next.first().copied().unwrap_or(false)
     }
 
     fn pieces(&self) -> Vec<Piece> {

@@ -192,6 +192,12 @@ pub mod scopes {
         ROUTES_READ = "routes:read";
         /// Change the routing table.
         ROUTES_WRITE = "routes:write";
+        /// Read schedules and what they did.
+        SCHEDULES_READ = "schedules:read";
+        /// Make, change and remove schedules.
+        SCHEDULES_WRITE = "schedules:write";
+        /// Fire what is due.
+        SCHEDULES_FIRE = "schedules:fire";
         /// Register a channel.
         CHANNELS_WRITE = "channels:write";
         /// Have an adapter send something.
@@ -208,6 +214,12 @@ pub mod scopes {
         KEYS_READ = "keys:read";
         /// Rotate the signing keys.
         KEYS_WRITE = "keys:write";
+        /// See who may do what.
+        ACL_READ = "acl:read";
+        /// Give and take rights. What may be given is decided by what the caller holds.
+        ACL_WRITE = "acl:write";
+        /// Read the files that agents send.
+        FILES_READ = "files:read";
         /// Read the audit log.
         AUDIT_READ = "audit:read";
         /// See how daemons are.

@@ -50,8 +50,8 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
         Daemon::Runed => const { &[s::TURNS_READ] },
         Daemon::Slakd => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
         Daemon::Teled => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
-        // Puts a message in when its time has come.
-        Daemon::Timed => const { &[s::MESSAGES_WRITE] },
+        // Says when it is time; what is put in then is routd's own.
+        Daemon::Timed => const { &[s::SCHEDULES_FIRE] },
         // The web is a channel like any other, and its pages are capability links.
         Daemon::Webd => {
             const {

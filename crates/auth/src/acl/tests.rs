@@ -35,7 +35,7 @@ fn a_folder_may_use_itself_and_nothing_else() {
         }
         assert!(!acl.decide(&who("user:acme/eng"), action, &at("acme/eng")).allowed);
     }
-    for action in ["admin", "mcp:add_route", "mcp:delegate"] {
+    for action in ["admin", "mcp:add_route", "mcp:delegate", "mcp:register_group"] {
         assert_eq!(acl.decide(&eng, action, &at("acme/eng")).because, Because::NoRule);
     }
 }
@@ -202,6 +202,90 @@ proptest! {
         for (principal, action, folder) in questions() {
             let expected = one.decide(&principal, action, &at(folder));
             prop_assert_eq!(other.decide(&principal, action, &at(folder)), expected);
+        }
+    }
+}
+
+#[test]
+fn who_administers_gives_what_they_hold_and_no_more() {
+    let acl = Acl::new(
+        [
+            rule("user:lead admin acme/** allow"),
+            rule("user:lead mcp:* acme/** allow"),
+            rule("user:lead mcp:delegate acme/ops deny"),
+            rule("user:member mcp:* acme/** allow"),
+        ],
+        [member("user:deputy", "user:lead")],
+    );
+    let cases = [
+        ("user:lead", "folder:acme/eng mcp:send acme/eng allow", true),
+        ("user:lead", "folder:acme/eng mcp:send acme/** allow", true),
+        ("user:deputy", "folder:acme/eng mcp:send acme/** allow", true),
+        ("user:lead", "folder:acme/eng mcp:send acme allow", false),
+        ("user:lead", "folder:acme/eng mcp:send ** allow", false),
+        ("user:lead", "folder:acme/eng egress acme/eng allow", false),
+        ("user:lead", "folder:acme/eng * acme/eng allow", false),
+        // A part of it is denied to the one who would give it.
+        ("user:lead", "folder:acme/eng mcp:delegate acme/* allow", false),
+        ("user:lead", "folder:acme/eng mcp:* acme/** allow", false),
+        ("user:lead", "folder:acme/eng mcp:delegate acme/web allow", true),
+        ("user:lead", "folder:acme/eng egress acme/eng deny", true),
+        ("user:lead", "folder:acme/eng egress ** deny", false),
+        ("user:member", "folder:acme/eng mcp:send acme/eng allow", false),
+        ("user:nobody", "folder:acme/eng mcp:send acme/eng deny", false),
+        ("operator:local", "user:lead * ** allow", true),
+    ];
+    for (granter, row, expected) in cases {
+        let decision = acl.may_grant(&who(granter), &rule(row));
+        assert_eq!(decision.allowed, expected, "{granter} gives {row}: {decision}");
+    }
+    // What was denied to them they cannot free anybody from.
+    let denial = rule("user:lead mcp:delegate acme/ops deny");
+    assert!(!acl.may_revoke(&who("user:lead"), &denial).allowed);
+    assert!(acl.may_revoke(&who("operator:local"), &denial).allowed);
+    assert!(acl.may_revoke(&who("user:lead"), &rule("user:x mcp:send acme/** allow")).allowed);
+}
+
+#[test]
+fn what_may_be_of_use_somewhere() {
+    let rows = [
+        rule("folder:x mcp:delegate x/* allow"),
+        rule("folder:x mcp:add_route ** allow"),
+        rule("folder:x mcp:add_route ** deny"),
+        rule("folder:x mcp:send ** deny"),
+    ];
+    let acl = Acl::new(rows, []);
+    let may = |action| acl.may_somewhere(&who("folder:x"), action);
+    assert!(may("mcp:delegate") && may("mcp:reply"));
+    assert!(!may("mcp:add_route") && !may("mcp:send") && !may("mcp:register_group"));
+}
+
+proptest! {
+    #[test]
+    fn nobody_ends_up_with_more_than_those_who_gave_it(
+        rows in prop::collection::vec(rules(&["allow", "deny"]), 0..8),
+        more in prop::collection::vec((principals(), rules(&["allow", "allow", "deny"]), any::<bool>()), 1..6),
+        members in memberships(),
+    ) {
+        let mut held = rows;
+        for (granter, row, adds) in more {
+            let granter = who(&granter);
+            let before = Acl::new(held.clone(), members.clone());
+            let mut after = held.clone();
+            if adds && before.may_grant(&granter, &row).allowed {
+                after.push(row.clone());
+            } else if !adds && before.may_revoke(&granter, &row).allowed {
+                after.retain(|one| *one != row);
+            }
+            let now = Acl::new(after.clone(), members.clone());
+            for (principal, action, folder) in questions() {
+                let folder = at(folder);
+                let gained = now.decide(&principal, action, &folder).allowed
+                    && !before.decide(&principal, action, &folder).allowed;
+                let given = before.decide(&granter, action, &folder).allowed;
+                prop_assert!(!gained || given, "{granter} gave {principal} {action} on {folder} by {row}");
+            }
+            held = after;
         }
     }
 }

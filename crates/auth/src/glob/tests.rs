@@ -70,3 +70,42 @@ proptest! {
         prop_assert_eq!(glob.matches(&text), slowly(pattern.as_bytes(), text.as_bytes()));
     }
 }
+
+fn patterns() -> impl Strategy<Value = Glob> {
+    "(a|b|/|\\*|\\*\\*){1,6}".prop_map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn what_covers_and_what_meets() {
+    let cases = [
+        ("**", "acme/*", true, true),
+        ("acme/**", "acme/*", true, true),
+        ("acme/*", "acme/**", false, true),
+        ("acme/*", "acme/eng", true, true),
+        ("acme/**", "acme", false, false),
+        ("acme/*", "acme/eng/*", false, false),
+        ("*/eng", "acme/*", false, true),
+        ("acme", "acme", true, true),
+    ];
+    for (one, other, covers, meets) in cases {
+        let (one, other): (Glob, Glob) = (one.parse().unwrap(), other.parse().unwrap());
+        assert_eq!(one.covers(&other), covers, "{one} covers {other}");
+        assert_eq!(one.meets(&other), meets, "{one} meets {other}");
+        assert_eq!(other.meets(&one), meets, "{other} meets {one}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_escapes_what_covers_or_does_not_meet(
+        one in patterns(), other in patterns(), text in "[ab/]{0,7}"
+    ) {
+        if one.covers(&other) && other.matches(&text) {
+            prop_assert!(one.matches(&text), "{one} covers {other}, and not {text}");
+        }
+        if one.matches(&text) && other.matches(&text) {
+            prop_assert!(one.meets(&other), "{text} is of {one} and of {other}");
+        }
+        prop_assert!(one.covers(&one));
+    }
+}
