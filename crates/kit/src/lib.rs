@@ -24,6 +24,7 @@ mod metrics;
 mod openapi;
 mod peer;
 mod refusals;
+mod roots;
 mod run;
 mod serve;
 mod service_key;
@@ -45,7 +46,8 @@ pub use failure::{Failure, chain};
 pub use gate::{EDGE_HEADER, EdgeIdentity, Forgetting, Gate, KeySource, SecretCheck, USER_HEADER};
 pub use health::{Health, Unmet};
 pub use metrics::Metrics;
-pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers};
+pub use refusals::RefusedCall;
+pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers, client_builder};
 /// The client of [`http_client`], so that who makes requests by hand need not name its library.
 pub use reqwest::Client as HttpClient;
 pub use run::{GRACE, Process, Program, harden, http_client, run};

@@ -307,13 +307,19 @@ impl Peer {
     }
 }
 
-/// The one way HTTP clients are made here: bounded, through no proxy, following no redirect.
-pub(crate) fn client_builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
+/// The one way HTTP clients are made: bounded, through no proxy, following no redirect, believing the system's roots,
+/// which are read when a connection first needs them.
+pub fn client_builder() -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .pool_idle_timeout(crate::connections::CLIENT_IDLE)
+        .pool_idle_timeout(crate::connections::CLIENT_IDLE);
+    match crate::roots::client_tls() {
+        Ok(tls) => builder.tls_backend_preconfigured(tls),
+        // The client sets TLS up itself then, and says what is wrong with it.
+        Err(_) => builder,
+    }
 }
 
 fn bearer(credential: &[u8]) -> Option<HeaderValue> {

@@ -42,9 +42,7 @@ pub(crate) struct Outside(reqwest::Client);
 impl Outside {
     /// Prepares it.
     pub(crate) fn new() -> Result<Self, StartError> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+        let client = kit::client_builder()
             .connect_timeout(CONNECT)
             .user_agent(concat!("arizuko/", env!("CARGO_PKG_VERSION")))
             // What a tenant's secret was used for is not reused for another tenant's.
