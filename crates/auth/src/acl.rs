@@ -28,6 +28,11 @@ pub const OWN_FOLDER_ACTIONS: &[&str] = &[
     "mcp:set_memory",
     // What it can reach is what a secret of the folder or the person is bound to, and nothing else.
     "mcp:http_request",
+    "mcp:schedule_task",
+    "mcp:list_tasks",
+    "mcp:pause_task",
+    "mcp:resume_task",
+    "mcp:cancel_task",
 ];
 
 /// What whoever gives rights on a folder must be allowed to do there.

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 mod feed;
 mod links;
+mod schedules;
 mod tables;
 mod tenant_secrets;
 mod trace;
 
 pub use feed::*;
 pub use links::*;
+pub use schedules::*;
 pub use tables::*;
 pub use tenant_secrets::*;
 pub use trace::*;
@@ -76,6 +78,14 @@ pub const ROUTES: &[Route] = &[
     SET_TENANT_SECRET.route,
     LIST_TENANT_SECRETS.route,
     REMOVE_TENANT_SECRET.route,
+    ADD_SCHEDULE.route,
+    LIST_SCHEDULES.route,
+    PAUSE_SCHEDULE.route,
+    RESUME_SCHEDULE.route,
+    RUN_SCHEDULE.route,
+    REMOVE_SCHEDULE.route,
+    SCHEDULE_RUNS.route,
+    FIRE_SCHEDULES.route,
     DATABASE_KEY.route,
     REKEY.route,
 ];

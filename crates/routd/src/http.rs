@@ -7,6 +7,7 @@ mod groups;
 mod links;
 mod messages;
 mod routes;
+mod schedules;
 mod signatures;
 mod steering;
 mod tenant_secrets;
@@ -50,6 +51,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::SET_TENANT_SECRET, app.clone(), tenant_secrets::set)
         .mount(api::LIST_TENANT_SECRETS, app.clone(), tenant_secrets::list)
         .mount(api::REMOVE_TENANT_SECRET, app.clone(), tenant_secrets::remove)
+        .mount(api::ADD_SCHEDULE, app.clone(), schedules::add)
+        .mount(api::LIST_SCHEDULES, app.clone(), schedules::list)
+        .mount(api::PAUSE_SCHEDULE, app.clone(), schedules::pause)
+        .mount(api::RESUME_SCHEDULE, app.clone(), schedules::resume)
+        .mount(api::RUN_SCHEDULE, app.clone(), schedules::run)
+        .mount(api::REMOVE_SCHEDULE, app.clone(), schedules::remove)
+        .mount(api::SCHEDULE_RUNS, app.clone(), schedules::runs)
+        .mount(api::FIRE_SCHEDULES, app.clone(), schedules::fire)
         .mount(api::AUDIT, app.clone(), audit::list)
         .mount(api::STATUS, app.clone(), audit::status)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)

@@ -58,6 +58,9 @@ impl Listener {
     }
 }
 
+/// The key of all schedules.
+pub(crate) const SCHEDULES: &str = "schedules";
+
 /// The key of a chat.
 pub(crate) fn chat(jid: &str) -> String {
     format!("chat {jid}")

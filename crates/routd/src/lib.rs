@@ -47,6 +47,8 @@ mod record;
 mod rights;
 mod route;
 mod say;
+mod schedule;
+mod scheduling;
 mod scrub;
 mod secret_loop;
 mod secrets;

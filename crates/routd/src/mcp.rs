@@ -14,6 +14,7 @@ mod reading;
 mod registry;
 mod request;
 mod talk;
+mod tasks;
 mod tool;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};

@@ -5,6 +5,7 @@ use crate::{
     fault::Fault,
     figures::{Figures, TurnLabels},
     say::{self, AGENT, SYSTEM},
+    scheduling::Limits,
     store::{feed, messages, turns, turns::Turn},
     turn::{Event, Ignored, Next, Say},
     wake::Wake,
@@ -19,6 +20,8 @@ pub(crate) struct Progress {
     pub(crate) figures: Figures,
     /// How long the agent is engaged after it spoke, in milliseconds.
     pub(crate) engagement_ms: i64,
+    /// What a folder may have of schedules.
+    pub(crate) schedules: Limits,
 }
 
 impl Progress {
@@ -27,6 +30,7 @@ impl Progress {
             wake: app.wake.clone(),
             figures: app.figures.clone(),
             engagement_ms: app.settings.engagement_ms,
+            schedules: app.settings.schedules,
         }
     }
 

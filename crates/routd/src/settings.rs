@@ -1,5 +1,6 @@
 //! What an operator may set of routd.
 
+use crate::scheduling::Limits;
 use kit::{ASSISTANT_NAME, AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use proto::{Folder, turn::Harness};
 use std::time::Duration;
@@ -52,6 +53,24 @@ pub const TURNS_ACTIVE_MAX: Setting<u32> = Setting {
     parse: active_max,
 };
 
+/// Schedules of one folder.
+pub const SCHEDULES_PER_FOLDER: Setting<u32> = Setting {
+    name: "SCHEDULES_PER_FOLDER",
+    default: "100",
+    about: "How many schedules a folder has at most, those apart whose last time has passed.",
+    expects: "a number from 1 to 10000",
+    parse: |text| parse::number(text).filter(|number| (1..=10_000).contains(number)),
+};
+
+/// How close two firings of a schedule may come.
+pub const SCHEDULES_SHORTEST: Setting<Duration> = Setting {
+    name: "SCHEDULES_SHORTEST",
+    default: "1m",
+    about: "The shortest time between two firings of one schedule; one that is made is refused where it is shorter.",
+    expects: "a duration from 1s to 1d",
+    parse: shortest,
+};
+
 /// All of them, for the reference.
 pub const SETTINGS: &[&dyn AnySetting] = &[
     &RUN_TIMEOUT,
@@ -61,6 +80,8 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &DEFAULT_FOLDER,
     &ASSISTANT_NAME,
     &TURNS_ACTIVE_MAX,
+    &SCHEDULES_PER_FOLDER,
+    &SCHEDULES_SHORTEST,
 ];
 
 /// What was set, read once.
@@ -73,6 +94,7 @@ pub(crate) struct Values {
     pub(crate) default_folder: Option<Folder>,
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
+    pub(crate) schedules: Limits,
 }
 
 impl Values {
@@ -86,6 +108,10 @@ impl Values {
             default_folder: settings.get(&DEFAULT_FOLDER)?,
             assistant: settings.get(&ASSISTANT_NAME)?,
             active_max: settings.get(&TURNS_ACTIVE_MAX)?,
+            schedules: Limits {
+                of_folder: settings.get(&SCHEDULES_PER_FOLDER)?,
+                shortest: settings.get(&SCHEDULES_SHORTEST)?,
+            },
         })
     }
 }
@@ -95,6 +121,11 @@ fn model(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@/[]".contains(c);
     let fits = (1..=128).contains(&text.len()) && text.chars().all(plain);
     (fits && text.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| text.to_owned())
+}
+
+fn shortest(text: &str) -> Option<Duration> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    parse::duration(text).filter(|span| (Duration::from_secs(1)..=day).contains(span))
 }
 
 fn active_max(text: &str) -> Option<u32> {

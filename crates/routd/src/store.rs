@@ -13,6 +13,7 @@ pub(crate) mod links;
 pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod routes;
+pub(crate) mod schedules;
 pub(crate) mod steering;
 pub(crate) mod tenant_secrets;
 pub(crate) mod tools;
@@ -47,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "origins", sql: include_str!("../migrations/0005-origins.sql") },
     Migration { version: 6, name: "usage", sql: include_str!("../migrations/0006-usage.sql") },
+    Migration {
+        version: 7,
+        name: "schedules",
+        sql: include_str!("../migrations/0007-schedules.sql"),
+    },
 ];
 
 /// Opens routd's database, and makes it where there is none.

@@ -1,6 +1,6 @@
 //! Whom a change wakes. Told after the commit, so that whoever looks sees it.
 
-use crate::hub::{self, Hub};
+use crate::hub::{self, Hub, Listener};
 use db::Tx;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -34,6 +34,16 @@ impl Wake {
     pub(crate) fn outbox(&self, tx: &Tx<'_>) {
         let outbox = self.outbox.clone();
         tx.after_commit(move || outbox.notify_one());
+    }
+
+    /// Once `tx` is on the disk, whoever fires schedules looks again.
+    pub(crate) fn schedules(&self, tx: &Tx<'_>) {
+        self.key(tx, hub::SCHEDULES.to_owned());
+    }
+
+    /// Listens to what [`Wake::schedules`] says.
+    pub(crate) fn listen_for_schedules(&self) -> Listener {
+        self.hub.listen(hub::SCHEDULES)
     }
 
     fn key(&self, tx: &Tx<'_>, key: String) {

@@ -1,10 +1,10 @@
 //! Every tool there is. A new group is a file with a `tools()`, and a line here.
 
-use super::{memory, reading, request, talk, tool::Tool};
+use super::{memory, reading, request, talk, tasks, tool::Tool};
 use std::sync::LazyLock;
 
 static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-    [talk::tools(), reading::tools(), memory::tools(), request::tools()]
+    [talk::tools(), reading::tools(), memory::tools(), request::tools(), tasks::tools()]
         .into_iter()
         .flatten()
         .collect()
