@@ -391,8 +391,14 @@ impl Rotation<'_> {
         // authd first: what it ends, the others are to fetch from it. That may be the very token
         // that this command holds.
         let mut fleet = self.forget_in(&[Daemon::Authd]).await?;
-        let others = PROGRAMS.iter().map(|program| program.daemon);
-        let others: Vec<Daemon> = others.filter(|daemon| *daemon != Daemon::Authd).collect();
+        // Then the edge: it has other tokens before the daemons behind it know that those of before
+        // have ended, and take who shows one for a stranger. If it does not answer now, it is asked
+        // again with the others.
+        let session = Session::begin(self.instance).await?;
+        let edge = Fleet::ask_some(&session, &[Daemon::Proxyd], Ask::Forget(self.name)).await;
+        fleet.daemons.extend(edge.daemons);
+        let mut others: Vec<Daemon> = PROGRAMS.iter().map(|program| program.daemon).collect();
+        others.retain(|daemon| fleet.daemons.iter().all(|told| told.daemon != *daemon));
         fleet.daemons.extend(self.forget_in(&others).await?.daemons);
         Ok(fleet)
     }

@@ -174,8 +174,7 @@ impl Gate {
                 Failure::unavailable(detail)
             })?;
         }
-        let makes_tokens = name.as_str().starts_with(AUTHD_SERVICE_KEY.as_str());
-        if makes_tokens || *name == SECRETS_KEY {
+        if makes_tokens(name) {
             self.renew_keys().await;
         }
         Ok(())
@@ -394,6 +393,12 @@ impl Refusing {
     fn of(failure: Failure, reason: &'static str) -> Self {
         Self { failure, reason, subject: None }
     }
+}
+
+/// Whether authd ends tokens when the earlier values of `name` are forgotten: those that a service key
+/// made, or all, since what signed them was sealed with it.
+pub(crate) fn makes_tokens(name: &Name) -> bool {
+    name.as_str().starts_with(AUTHD_SERVICE_KEY.as_str()) || *name == SECRETS_KEY
 }
 
 fn credential(headers: &HeaderMap) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! What every daemon serves, around what it serves itself.
 
-use crate::{Context, Failure, api};
+use crate::{Context, Failure, api, gate::makes_tokens};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -129,6 +129,12 @@ async fn forget(
     }
     let by = caller.subject().as_str();
     context.secrets.forget_for(&name, by).await;
+    // The daemon's own first: a token of before must not meet a peer that is told at the same time.
+    if let Some(tokens) = context.peers.tokens()
+        && makes_tokens(&name)
+    {
+        tokens.end();
+    }
     context.gate.forgotten(&name, by).await?;
     Ok(state_of_secrets(&context))
 }

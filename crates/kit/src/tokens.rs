@@ -1,4 +1,9 @@
 //! This daemon's own tokens: fetched from authd when they are needed, kept until they are old.
+//!
+//! A token that has ended before its time is replaced when a peer refuses it. Some cannot refuse: a
+//! daemon behind the edge takes an edge that does not prove itself for a stranger. So what was
+//! fetched before the earlier values of a service key were forgotten is never presented again, and
+//! what was fetched with another service key is replaced as soon as authd answers.
 
 use crate::{Clock, PeerError, ServiceKey, peer};
 use proto::{Daemon, Timestamp, authd};
@@ -6,7 +11,10 @@ use secrets::{Attempt, Secrets, Watched};
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -32,6 +40,8 @@ pub(crate) struct Tokens {
     clock: Clock,
     secrets: Secrets,
     key: OnceLock<Watched<ServiceKey>>,
+    /// How often all that was fetched until then has been ended.
+    ended: AtomicU64,
     slots: Mutex<HashMap<Daemon, Slot>>,
 }
 
@@ -50,6 +60,10 @@ struct Held {
     token: Arc<str>,
     renew_at: Timestamp,
     ends_at: Timestamp,
+    /// [`Tokens::ended`] when it was asked for.
+    ended: u64,
+    /// The generation of the service key.
+    key: u64,
 }
 
 impl Tokens {
@@ -60,14 +74,25 @@ impl Tokens {
         clock: Clock,
         secrets: Secrets,
     ) -> Self {
-        let (key, slots) = (OnceLock::new(), Mutex::default());
-        Self { daemon, http, authd, clock, secrets, key, slots }
+        let (key, ended, slots) = (OnceLock::new(), AtomicU64::new(0), Mutex::default());
+        Self { daemon, http, authd, clock, secrets, key, ended, slots }
     }
 
     /// Says with which key this daemon proves itself. Until then it has no tokens.
     pub(crate) fn prove_with(&self, key: Watched<ServiceKey>) {
         // A second key would mean a second start; the first stays.
         let _second = self.key.set(key).is_err();
+    }
+
+    /// Has nothing that was fetched until now presented any more, nor what is being fetched: authd
+    /// ended it.
+    pub(crate) fn end(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The generation of the service key; 0 without one.
+    fn generation(&self) -> u64 {
+        self.key.get().map_or(0, Watched::generation)
     }
 
     /// A token for `audience`; another one than `refused`, if that is given.
@@ -83,9 +108,12 @@ impl Tokens {
         let arrived = Instant::now();
         // Held while fetching: one request at a time for each peer.
         let mut kept = slot.lock().await;
-        let usable = |held: &&mut Held| Some(&*held.token) != refused;
-        let now = self.clock.now();
-        if let Some(held) = kept.held.as_mut().filter(usable).filter(|held| now < held.renew_at) {
+        let usable = |held: &&mut Held| {
+            Some(&*held.token) != refused && held.ended == self.ended.load(Ordering::Acquire)
+        };
+        let (now, key) = (self.clock.now(), self.generation());
+        let good = |held: &&mut Held| now < held.renew_at && held.key == key;
+        if let Some(held) = kept.held.as_mut().filter(usable).filter(good) {
             return Ok(held.token.clone());
         }
         if kept.failed > Some(arrived) {
@@ -94,7 +122,12 @@ impl Tokens {
             return Err(PeerError::NoCredential { peer: audience.name() });
         }
         let began = Instant::now();
-        match self.fetch(audience).await {
+        let mut fetched = self.fetch(audience).await;
+        if fetched.as_ref().is_ok_and(|held| held.ended != self.ended.load(Ordering::Acquire)) {
+            // Ended while it was under way.
+            fetched = self.fetch(audience).await;
+        }
+        match fetched {
             Ok(fetched) => {
                 let token = fetched.token.clone();
                 *kept = Kept { held: Some(fetched), failed: None };
@@ -107,9 +140,10 @@ impl Tokens {
                     kept.failed = Some(began);
                     return Err(error);
                 };
-                // authd is away: the old token is good until its end, and the next calls do not
-                // wait for authd as this one did.
+                // authd is away: the old token is good until its end, also where the service key
+                // is another since, and the next calls do not wait for authd as this one did.
                 old.renew_at = now.plus(RENEW_AGAIN_MS).min(old.ends_at);
+                old.key = key;
                 Ok(old.token.clone())
             }
         }
@@ -118,7 +152,7 @@ impl Tokens {
     async fn fetch(&self, audience: Daemon) -> Result<Held, PeerError> {
         let key = self.key.get().ok_or(PeerError::NoCredential { peer: audience.name() })?;
         let request = authd::ServiceTokenRequest { daemon: self.daemon, audience: Some(audience) };
-        let asked_at = self.clock.now();
+        let (asked_at, ended) = (self.clock.now(), self.ended.load(Ordering::Acquire));
         let request = &request;
         let token = key
             .present(|key| async move {
@@ -137,6 +171,9 @@ impl Tokens {
             token: token.token.into(),
             renew_at: asked_at.plus(life / 3 * 2),
             ends_at: asked_at.plus(life),
+            ended,
+            // As of now: whoever had to look for the key again found this one.
+            key: key.generation(),
         })
     }
 
