@@ -88,6 +88,9 @@ pub enum Command {
     /// Sealed secrets of folders and persons, which agents have spent and never see
     #[command(subcommand)]
     TenantSecret(TenantSecret),
+    /// Rights: who may do what to which folder, and why
+    #[command(subcommand)]
+    Acl(Acl),
     /// Print a one-time link that logs this operator in
     Login,
     /// What was done and what was refused, newest first
@@ -323,6 +326,58 @@ pub enum TenantSecret {
         /// Its id
         id: Opaque,
     },
+}
+
+/// What to do with rights.
+#[derive(Debug, Subcommand)]
+pub enum Acl {
+    /// Add a row; a deny wins over any allow. Again: changes nothing
+    Grant(AclArgs),
+    /// Take a row away
+    Revoke(AclArgs),
+    /// The rows, and who belongs to what
+    List {
+        /// Only what names this principal
+        #[arg(long)]
+        principal: Option<String>,
+    },
+    /// Whether somebody may do something to a folder, and which row decides
+    Check {
+        /// Who, such as folder:team/name
+        principal: String,
+        /// What, such as mcp:delegate
+        action: String,
+        /// To which folder
+        folder: Folder,
+    },
+    /// Have somebody belong to a role, with all its rights and denials
+    Join {
+        /// Who
+        child: String,
+        /// The role, such as role:lead
+        parent: String,
+    },
+    /// End that
+    Leave {
+        /// Who
+        child: String,
+        /// The role
+        parent: String,
+    },
+}
+
+/// A row of rights.
+#[derive(Args, Clone, Debug)]
+pub struct AclArgs {
+    /// Who: folder:NAME (its agent), user:ID, role:NAME
+    pub principal: String,
+    /// What: mcp:TOOL, mcp:* (all tools), admin, egress, or * for everything
+    pub action: String,
+    /// To which folders: team/name, team/*, team/**
+    pub folders: String,
+    /// A row that denies
+    #[arg(long)]
+    pub deny: bool,
 }
 
 /// Whose secret.

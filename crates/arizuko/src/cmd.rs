@@ -1,5 +1,6 @@
 //! The operator's commands. Each calls an owner's endpoint with the operator's own rights.
 
+mod acl;
 mod ask;
 mod audit;
 mod log;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Route(command) => tables::route(&instance, command, output).await,
         Command::Token(command) => tables::token(&instance, command, output).await,
         Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
+        Command::Acl(command) => acl::run(&instance, command, output).await,
         Command::Login => login(&instance, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,

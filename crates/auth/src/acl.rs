@@ -227,16 +227,22 @@ pub enum Because {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.allowed { "allowed: " } else { "denied: " })?;
-        match &self.because {
-            Because::Rule(rule) => write!(f, "the row `{rule}` says so"),
-            Because::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
-            Because::Operator => f.write_str("an operator may do everything"),
-            Because::NoRule => f.write_str("no row allows it"),
-            Because::NoWholeRule => f.write_str("no single row allows all of it"),
-            Because::TooDeep => {
+        fmt::Display::fmt(&self.because, f)
+    }
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => write!(f, "the row `{rule}` says so"),
+            Self::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
+            Self::Operator => f.write_str("an operator may do everything"),
+            Self::NoRule => f.write_str("no row allows it"),
+            Self::NoWholeRule => f.write_str("no single row allows all of it"),
+            Self::TooDeep => {
                 write!(f, "roles within roles go deeper than {DEEPEST}; take some out")
             }
-            Because::NoQuestion => f.write_str("only one action at a time can be asked for"),
+            Self::NoQuestion => f.write_str("only one action at a time can be asked for"),
         }
     }
 }

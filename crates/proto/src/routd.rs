@@ -5,6 +5,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+mod acl;
 mod feed;
 mod links;
 mod schedules;
@@ -12,6 +13,7 @@ mod tables;
 mod tenant_secrets;
 mod trace;
 
+pub use acl::*;
 pub use feed::*;
 pub use links::*;
 pub use schedules::*;
@@ -86,6 +88,12 @@ pub const ROUTES: &[Route] = &[
     REMOVE_SCHEDULE.route,
     SCHEDULE_RUNS.route,
     FIRE_SCHEDULES.route,
+    ADD_RULE.route,
+    REMOVE_RULE.route,
+    LIST_ACL.route,
+    CHECK_ACL.route,
+    ADD_MEMBER.route,
+    REMOVE_MEMBER.route,
     DATABASE_KEY.route,
     REKEY.route,
 ];

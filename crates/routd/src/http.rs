@@ -1,5 +1,6 @@
 //! What routd serves over HTTP. Translation only: what is decided is decided elsewhere.
 
+mod acl;
 mod audit;
 mod channels;
 mod feed;
@@ -61,6 +62,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::FIRE_SCHEDULES, app.clone(), schedules::fire)
         .mount(api::AUDIT, app.clone(), audit::list)
         .mount(api::STATUS, app.clone(), audit::status)
+        .mount(api::ADD_RULE, app.clone(), acl::add)
+        .mount(api::REMOVE_RULE, app.clone(), acl::remove)
+        .mount(api::LIST_ACL, app.clone(), acl::list)
+        .mount(api::CHECK_ACL, app.clone(), acl::check)
+        .mount(api::ADD_MEMBER, app.clone(), acl::join)
+        .mount(api::REMOVE_MEMBER, app.clone(), acl::leave)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)
         .mount(api::REKEY, app.clone(), audit::rekey);
     all.into_router()
