@@ -4,7 +4,7 @@
 //! transaction for all that waits.
 
 use crate::{
-    Clock, Health,
+    Clock, Gate, Health,
     ledger::{Ledger, Line, Refused},
 };
 use arc_swap::ArcSwapOption;
@@ -50,6 +50,32 @@ pub(crate) struct Why {
     pub(crate) subject: Option<String>,
     /// For whom or what was asked.
     pub(crate) about: Option<String>,
+}
+
+/// A call that was refused within an answer that does not show it by its status, such as that of a tool.
+#[derive(Clone, Debug)]
+pub struct RefusedCall {
+    /// Who called, as far as it is proved.
+    pub subject: String,
+    /// Where from: the socket's name.
+    pub from: &'static str,
+    /// What was called, by a name that the caller did not choose.
+    pub target: Cow<'static, str>,
+    /// The HTTP status that would say the same.
+    pub status: u16,
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// For whom or what; empty where that is not known.
+    pub about: String,
+}
+
+impl Gate {
+    /// Counts a refused call behind the route `path` and notes it for the audit, as refused requests are.
+    pub fn refuse_call(&self, path: &'static str, call: RefusedCall) {
+        let RefusedCall { subject, from, target, status, reason, about } = call;
+        let (subject, from, reason) = (subject.into(), from.to_owned(), reason.into());
+        self.refuse(path, Refused { subject, from, route: target, status, reason, about });
+    }
 }
 
 impl Refusals {

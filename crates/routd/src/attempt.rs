@@ -9,6 +9,7 @@ use crate::{
     store::{turns, turns::Turn},
     turn::State,
 };
+use proto::Folder;
 use rusqlite::Connection;
 use std::sync::{Arc, Weak};
 
@@ -19,6 +20,7 @@ pub(crate) struct Attempt {
     app: Weak<App>,
     pub(crate) turn_id: Arc<str>,
     pub(crate) number: u32,
+    pub(crate) folder: Folder,
 }
 
 impl Attempt {
@@ -28,7 +30,13 @@ impl Attempt {
             app: Arc::downgrade(app),
             turn_id: turn.id.as_str().into(),
             number: turn.standing.attempt,
+            folder: turn.folder.clone(),
         }
+    }
+
+    /// Who calls on its socket, as the audit names it.
+    pub(crate) fn subject(&self) -> String {
+        format!("turn:{}#{}", self.turn_id, self.number)
     }
 
     /// The daemon, while it runs.

@@ -19,7 +19,8 @@ mod tool;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
 
-use proto::turn::MCP_IDEMPOTENCY_KEY;
+use kit::RefusedCall;
+use proto::turn::{MCP, MCP_IDEMPOTENCY_KEY};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -101,7 +102,9 @@ impl ServerHandler for Toolbox {
         });
         let key = key.and_then(|key| key.as_str()).map(str::to_owned);
         let arguments = request.arguments.unwrap_or_default();
-        match call::call(&self.attempt, &request.name, arguments, key).await {
+        let called = call::call(&self.attempt, &request.name, arguments, key).await;
+        self.note(&request.name, called.as_ref().err());
+        match called {
             Ok(tool::Answer { text, structured }) => {
                 let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
                 result.structured_content = structured;
@@ -117,6 +120,25 @@ impl ServerHandler for Toolbox {
             ) => Ok(CallToolResult::error(vec![ContentBlock::text(fault.to_string())]).into()),
             Err(fault) => Err(failed(&fault)),
         }
+    }
+}
+
+impl Toolbox {
+    /// Notes for the audit that a call was refused: what the folder may not do, what is not there for it, and what came
+    /// after the turn's end. Nothing of what the agent presented is in it.
+    fn note(&self, tool: &str, fault: Option<&Fault>) {
+        let (status, reason) = match fault {
+            Some(Fault::Forbidden(_)) => (403, "forbidden"),
+            Some(Fault::NotFound(_)) => (404, "not_found"),
+            Some(Fault::Gone(_)) => (410, "gone"),
+            _ => return,
+        };
+        let Ok(app) = self.attempt.app() else { return };
+        let target =
+            registry::find(tool).map_or("mcp:unknown".into(), |tool| tool.action.clone().into());
+        let (subject, about) = (self.attempt.subject(), format!("folder:{}", self.attempt.folder));
+        let call = RefusedCall { subject, from: "turn-socket", target, status, reason, about };
+        app.context.gate.refuse_call(MCP.path, call);
     }
 }
 

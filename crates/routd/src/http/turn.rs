@@ -35,8 +35,7 @@ const SESSION_MAX: usize = 4_096;
 /// Everything that is served on the socket of a turn's attempt.
 pub(crate) fn router(app: &Arc<App>, turn: &Turn, closed: CancellationToken) -> Router {
     let attempt = Attempt::of(app, turn);
-    let subject = format!("turn:{}#{}", turn.id, turn.standing.attempt);
-    let mut api = Api::on_socket_of(subject, &app.context);
+    let mut api = Api::on_socket_of(attempt.subject(), &app.context);
     api.mount(GET_TURN, attempt.clone(), get_turn);
     api.mount(POST_EVENTS, attempt.clone(), post_events);
     api.mount(POST_STEER, attempt.clone(), super::steering::post);
