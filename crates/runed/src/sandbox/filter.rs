@@ -5,7 +5,7 @@
 use super::Layers;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, apply_filter,
+    SeccompFilter, SeccompRule, apply_filter, sock_filter,
 };
 use std::collections::BTreeMap;
 
@@ -70,6 +70,13 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
+/// The families of sockets that there are: the others reach past a network of its own (vsock the machine's hypervisor),
+/// or are kernel that no agent needs.
+const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// System calls from here on are those of x32, a second interface of some kernels under numbers of its own.
+const X32: u32 = 0x4000_0000;
+
 /// Applies the filter to this process and all it starts.
 pub(super) fn apply(layers: &mut Layers) {
     let applied = programs()
@@ -81,7 +88,7 @@ pub(super) fn apply(layers: &mut Layers) {
     }
 }
 
-fn programs() -> Result<[BpfProgram; 2], BackendError> {
+fn programs() -> Result<[BpfProgram; 4], BackendError> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let flags = u64::from(NAMESPACES.unsigned_abs());
@@ -90,7 +97,35 @@ fn programs() -> Result<[BpfProgram; 2], BackendError> {
     refused.insert(libc::SYS_clone, making);
     // Its flags lie in memory, where a filter cannot see them: programs then use `clone`.
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    Ok([filter(refused, libc::EPERM)?, filter(unknown, libc::ENOSYS)?])
+    let sockets = [libc::SYS_socket, libc::SYS_socketpair].map(|call| Ok((call, vec![stranger()?])));
+    let sockets = sockets.into_iter().collect::<Result<_, BackendError>>()?;
+    Ok([
+        filter(refused, libc::EPERM)?,
+        filter(unknown, libc::ENOSYS)?,
+        filter(sockets, libc::EAFNOSUPPORT)?,
+        no_x32(),
+    ])
+}
+
+/// Matches a call whose first argument is none of the families.
+fn stranger() -> Result<SeccompRule, BackendError> {
+    let other = |family: i32| {
+        let family = u64::from(family.unsigned_abs());
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
+    };
+    SeccompRule::new(FAMILIES.into_iter().map(other).collect::<Result<_, _>>()?)
+}
+
+/// Answers every call of x32 with `ENOSYS`, as a kernel without it does: the other filters go by numbers.
+fn no_x32() -> BpfProgram {
+    let step = |code: u32, jt: u8, k: u32| sock_filter { code: code as u16, jt, jf: 0, k };
+    vec![
+        // The number is the first word of what a filter is given.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+    ]
 }
 
 /// Matches a call one of whose arguments has all of these bits.
