@@ -1,7 +1,11 @@
 //! What leaked is refused from the first request after the command on, and opens nothing.
 
-use crate::harness::{Suite, Temper, Traffic, View};
-use std::{fs, path::Path, thread};
+use crate::harness::{LIMIT, Suite, Temper, Traffic, View};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 const DAEMONS: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
 
@@ -29,6 +33,46 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Somebody who is logged in at the edge, and writes in a chat.
+struct Writer {
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+    cookie: String,
+    chat: String,
+    store: PathBuf,
+}
+
+impl Writer {
+    fn logged_in(suite: &Suite) -> Self {
+        kit::testing::install_crypto();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(LIMIT);
+        let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let link = suite.json(&["login"])["url"].as_str().unwrap().to_owned();
+        let (_, code) = link.split_once("/auth/login/").unwrap();
+        let form = http.post(format!("{}/auth/login/{code}", suite.edge()));
+        let answer = runtime.block_on(form.send()).unwrap();
+        assert_eq!(answer.status(), 303, "the link logs nobody in");
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let link = suite.json(&["token", "issue", "--kind", "chat", "--folder", "main"]);
+        let chat = format!("{}{}", suite.edge(), link["path"].as_str().unwrap());
+        let chat = chat.trim_end_matches('/').to_owned();
+        Self { http, runtime, cookie, chat, store: suite.data().join("store/routd.db") }
+    }
+
+    /// Writes, and finds out under which name.
+    fn name_of(&self, text: &str) -> String {
+        let post = self.http.post(&self.chat).header("cookie", &self.cookie);
+        let post = post.json(&serde_json::json!({ "content": text }));
+        assert_eq!(self.runtime.block_on(post.send()).unwrap().status(), 202);
+        let flags = db::rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let db = db::rusqlite::Connection::open_with_flags(&self.store, flags).unwrap();
+        let sender = "SELECT sender FROM messages WHERE content = ?1 AND sender LIKE 'web:%'";
+        db.query_row(sender, [text], |row| row.get(0)).unwrap()
+    }
+}
+
 #[test]
 fn the_first_request_after_the_command_is_refused_and_no_copy_opens() {
     let mut suite = Suite::made();
@@ -48,6 +92,9 @@ fn the_first_request_after_the_command_is_refused_and_no_copy_opens() {
     let view = View::new(&suite, &service_key);
     let traffic = Traffic::start(&suite, Temper::Strict);
     let seen = |token: &str| DAEMONS.map(|daemon| view.shown_token(daemon, token));
+    let writer = Writer::logged_in(&suite);
+    let operator = "web:operator/local";
+    assert_eq!(writer.name_of("before it leaked"), operator);
 
     // An earlier rotation is still in its overlap: what leaked may be the value before, too.
     let oldest = suite.dotenv("CHANNEL_SECRET");
@@ -64,6 +111,9 @@ fn the_first_request_after_the_command_is_refused_and_no_copy_opens() {
     let token = view.token_of("dashd", &service_key).unwrap();
     assert_eq!(seen(&token), [200; 5]);
     suite.ok(&["secrets", "rotate", "AUTHD_SERVICE_KEY", "--leaked"]);
+    // The edge proves itself with a token that the new key made: no daemon behind it takes it for
+    // a stranger, who could say that anybody is logged in.
+    assert_eq!(writer.name_of("after the key leaked"), operator);
     assert_eq!(seen(&token), [401; 5], "a token that the old key made is believed");
     for daemon in DAEMONS {
         assert_eq!(view.token_of(daemon, &service_key), Err(401), "the old key proves {daemon}");
@@ -75,7 +125,10 @@ fn the_first_request_after_the_command_is_refused_and_no_copy_opens() {
     assert_eq!(seen(&token), [200; 5], "the new key makes tokens");
 
     suite.ok(&["secrets", "rotate", "SECRETS_KEY", "--leaked"]);
+    assert_eq!(writer.name_of("after what sealed the keys leaked"), operator);
     assert_eq!(seen(&token), [401; 5], "a token that was signed before is believed");
+    suite.ok(&["secrets", "forget", "AUTHD_SERVICE_KEY"]);
+    assert_eq!(writer.name_of("after it was forgotten"), operator);
     traffic.more(4);
     traffic.end();
     for daemon in ["authd", "routd"] {

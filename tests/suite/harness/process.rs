@@ -14,10 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The program under test, built once from what is in the tree.
+/// The program under test: the one that `ARIZUKO_PROGRAM` names, such as one that is to be released;
+/// otherwise built once from what is in the tree.
 pub fn program() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
+        if let Some(program) = std::env::var_os("ARIZUKO_PROGRAM") {
+            return fs::canonicalize(program).expect("ARIZUKO_PROGRAM names a file");
+        }
         let out = Command::new(env!("CARGO"))
             .args(["build", "-p", "arizuko", "--locked", "--message-format=json", "--quiet"])
             .output()
