@@ -18,6 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("routd", OWNER),
     ("runed", OWNER),
     ("webd", PLATFORM),
+    // Its tests run a routd; it itself knows none.
+    ("timed", PLATFORM),
     ("proxyd", PLATFORM),
     // Inside an agent's sandbox there is nothing of the suite but the wire.
     ("ant", &["proto"]),
@@ -37,6 +39,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("jsonwebtoken", &["auth"], "tokens are made and checked in one place"),
     ("landlock", &["runed"], "sandboxes are runed's"),
     ("seccompiler", &["runed"], "sandboxes are runed's"),
+    ("croner", &["routd"], "schedules are routd's"),
+    ("jiff", &["routd"], "time zones are those of schedules"),
     ("bollard", &["runed"], "container engines are runed's"),
     ("clap", &["arizuko"], "the command line is arizuko's"),
     (
@@ -46,9 +50,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["kit", "ant", "routd"],
-        "calls between daemons go through kit's Peer; routd's are those that leave the suite",
+        &["kit", "ant", "routd", "provider-vault"],
+        "calls between daemons go through kit's Peer; the others' are those that leave the suite",
     ),
+    ("vaultrs", &["provider-vault"], "a store's client is its provider's"),
+    ("rustify", &["provider-vault"], "a store's client is its provider's"),
     ("rmcp", &["routd", "ant", "webd"], "tools are served by routd and webd, and called by ant"),
     ("governor", &["proxyd", "authd"], "rate limits are the edge's, and the signer's"),
 ];

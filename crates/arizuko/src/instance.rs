@@ -65,6 +65,8 @@ pub struct Instance {
     pub dir: PathBuf,
     /// What was set for it.
     pub settings: Settings,
+    /// The servers that hold its secrets, each with one client for the process.
+    pub remotes: sources::Remotes,
 }
 
 /// What making an instance came to.
@@ -100,7 +102,7 @@ impl Instance {
         let settings = Settings::new(environment, file);
         // The settings file may carry the name that `create` gave the instance.
         let name = settings.get(&INSTANCE_NAME)?;
-        Ok(Self { name, dir, settings })
+        Ok(Self { name, dir, settings, remotes: sources::Remotes::default() })
     }
 
     /// The file with a bare host's secrets.

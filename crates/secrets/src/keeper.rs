@@ -312,6 +312,8 @@ impl Inner {
             doubled.min(longest).mul_f64(rand::random_range(0.5..1.0))
         } else if site.source.is_static() {
             return None;
+        } else if site.source.is_remote() {
+            interval.mul_f64(rand::random_range(0.75..1.0))
         } else {
             interval.mul_f64(rand::random_range(0.9..1.1))
         };

@@ -47,6 +47,12 @@ pub trait SecretSource: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether each read is a call to a server that others use too. Such a source is polled at
+    /// times that are spread wider, and never later than at the interval.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Whether this name's value never changes while the process runs.
     fn is_static_for(&self, _name: &Name) -> bool {
         self.is_static()

@@ -73,6 +73,10 @@ impl SecretSource for PathValues {
         self.source.is_static() && self.files.paths().is_empty()
     }
 
+    fn is_remote(&self) -> bool {
+        self.source.is_remote()
+    }
+
     fn is_static_for(&self, name: &Name) -> bool {
         self.source.is_static_for(name) && !self.names.contains(name)
     }
