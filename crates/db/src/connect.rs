@@ -64,12 +64,12 @@ pub fn examine(path: &Path) -> Result<(), OpenError> {
     Err(OpenError::Corrupt { path: path.to_owned(), source: found.into() })
 }
 
-/// Looks at whose file this is and how new, over a connection that cannot write.
+/// Looks at whose file this is and how new, over a connection that cannot write, which is answered.
 pub(crate) fn inspect(
     path: &Path,
     application_id: i32,
     migrations: &[Migration],
-) -> Result<(), OpenError> {
+) -> Result<Connection, OpenError> {
     let fail = |source| OpenError::from_sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(fail)?;
@@ -83,7 +83,8 @@ pub(crate) fn inspect(
         let path = path.to_owned();
         return Err(OpenError::Foreign { path, found, expected: application_id });
     }
-    migrate::check_applied(path, &conn, migrations).map(|_| ())
+    migrate::check_applied(path, &conn, migrations)?;
+    Ok(conn)
 }
 
 /// The one connection that writes.

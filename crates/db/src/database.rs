@@ -138,8 +138,11 @@ impl Database {
         }
         let lock = OwnerLock::take(path)?;
         connect::check_file(path, *create)?;
-        connect::inspect(path, *application_id, migrations)?;
+        let looking = connect::inspect(path, *application_id, migrations)?;
         let mut conn = connect::writer(path)?;
+        // Only now: the index of the log goes with the last connection, and would be made twice, each time by reading
+        // all of the log that a killed process has left.
+        drop(looking);
         let schema_version = migrate::apply(path, &mut conn, migrations, *application_id)?;
         let readers = Readers::open(path.clone(), *readers)?;
 

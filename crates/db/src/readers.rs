@@ -19,11 +19,13 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// Opens `size` connections, at least one, so that what would fail fails now.
+    /// Room for `size` connections, at least one. One is opened, so that what would fail fails now; each of the others
+    /// when it is needed, as each reads the whole schema.
     pub(crate) fn open(path: PathBuf, size: usize) -> Result<Self, OpenError> {
-        let size = u32::try_from(size.clamp(1, 64)).unwrap_or(1);
-        let idle = (0..size).map(|_| connect::reader(&path)).collect::<Result<Vec<_>, _>>()?;
-        let permits = Arc::new(Semaphore::new(idle.len()));
+        let size = size.clamp(1, 64);
+        let idle = vec![connect::reader(&path)?];
+        let permits = Arc::new(Semaphore::new(size));
+        let size = u32::try_from(size).unwrap_or(1);
         Ok(Self { path, size, idle: Arc::new(Mutex::new(idle)), permits })
     }
 
