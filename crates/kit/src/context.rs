@@ -1,6 +1,8 @@
 //! What a daemon is given instead of globals.
 
-use crate::{Clock, Gate, Health, Metrics, Peers, Settings, StartError, Store, Stores, Tasks};
+use crate::{
+    Clock, Gate, Health, Metrics, Peers, Settings, StartError, Store, Stores, Tasks, Timeline,
+};
 use proto::Daemon;
 use secrets::Secrets;
 use std::{
@@ -41,6 +43,8 @@ pub struct Context {
     pub peers: Peers,
     /// Sockets that were bound for it before it started.
     pub bound: Bound,
+    /// What its start spends its time on.
+    pub timeline: Timeline,
 }
 
 /// The public sockets of the edge, where somebody bound them beforehand.
@@ -61,6 +65,7 @@ impl Context {
     /// Has `store` watched while the daemon runs, and closed after everything else. When it is lost,
     /// the daemon ends with an error.
     pub fn keep(&self, store: Store) {
+        self.timeline.did(store.name);
         self.stores.keep(&self.tasks, store);
     }
 

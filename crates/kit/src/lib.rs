@@ -35,10 +35,11 @@ mod stores;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeline;
 mod tokens;
 mod unix;
 
-pub use api::Api;
+pub use api::{Api, PassedOn};
 pub use auth::Caller;
 pub use clock::Clock;
 pub use context::{Bound, Context, listen};
@@ -58,4 +59,5 @@ pub use shared::{ASSISTANT_NAME, RUN_TIMEOUT, SECRETS_OVERLAP};
 pub use start::{Cause, StartError};
 pub use stores::{Store, Stores};
 pub use tasks::Tasks;
+pub use timeline::Timeline;
 pub use unix::{PeerCred, PeerInfo, SOCKET_PATH_MAX, UnixSocket, bind_unix, serve_unix};

@@ -2,7 +2,7 @@
 
 use crate::{
     AnySetting, Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings,
-    StartError, Stores, Tasks,
+    StartError, Stores, Tasks, Timeline,
     connections::{self, Limits},
     peer, serve, service_key_bundle,
     tokens::Tokens,
@@ -68,6 +68,7 @@ impl Process {
         bound: Bound,
         stop: CancellationToken,
     ) -> Result<Context, StartError> {
+        let timeline = Timeline::default();
         let http = http_client()?;
         let (metrics, secrets) = (Metrics::default(), self.keeper.for_daemon(daemon.name()));
         secrets.register_metrics(&mut metrics.registry());
@@ -94,6 +95,7 @@ impl Process {
             metrics,
             peers: Peers::new(http, self.urls.clone(), tokens),
             bound,
+            timeline,
         })
     }
 }
@@ -159,8 +161,11 @@ async fn live(
     spawn_server(&context, listener, router)?;
     let stop = context.stop.clone();
     let starting = async {
+        context.timeline.did("listening");
         prove(&context).await?;
+        context.timeline.did("service key");
         late.set((program.start)(context.clone()).await?);
+        context.timeline.did("own start");
         context.health.seal();
         Ok::<_, StartError>(())
     };
@@ -172,6 +177,8 @@ async fn live(
     let health = context.health.clone();
     tokio::select! {
         () = health.ready() => {
+            context.timeline.did("waiting for others");
+            tracing::debug!(steps = %context.timeline, "started");
             tracing::info!("ready");
             ready();
         }

@@ -12,6 +12,7 @@
 
 use crate::{
     Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings, Stores, Tasks,
+    Timeline,
     connections::{self, Limits},
     peer::client_builder,
     run::tuned,
@@ -145,6 +146,7 @@ impl Rig {
             gate,
             peers: Peers::with_token(client_builder().build().unwrap(), self.urls, &token),
             bound: Bound::default(),
+            timeline: Timeline::default(),
         };
         (context, authority)
     }
