@@ -12,6 +12,16 @@ const LINES_MAX: usize = 600;
 /// Decisions: no clock, no socket, no file, nothing asynchronous.
 const PURE: &[&str] = &[
     "crates/routd/src/adapters.rs",
+    "crates/routd/src/gateway/budget.rs",
+    "crates/routd/src/gateway/headers.rs",
+    "crates/routd/src/gateway/inspect.rs",
+    "crates/routd/src/gateway/inspect/anthropic.rs",
+    "crates/routd/src/gateway/inspect/openai.rs",
+    "crates/routd/src/gateway/meter.rs",
+    "crates/routd/src/gateway/price.rs",
+    "crates/routd/src/gateway/refusal.rs",
+    "crates/routd/src/gateway/strict.rs",
+    "crates/routd/src/gateway/vendor.rs",
     "crates/routd/src/binding.rs",
     "crates/routd/src/origin.rs",
     "crates/routd/src/prompt.rs",

@@ -220,6 +220,10 @@ pub mod scopes {
         ACL_WRITE = "acl:write";
         /// Read the files that agents send.
         FILES_READ = "files:read";
+        /// See what models were used, and what folders may spend on them.
+        USAGE_READ = "usage:read";
+        /// Set what folders may spend on models.
+        USAGE_WRITE = "usage:write";
         /// Read the audit log.
         AUDIT_READ = "audit:read";
         /// See how daemons are.

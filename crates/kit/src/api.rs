@@ -25,6 +25,10 @@ use std::{borrow::Cow, future::Future, sync::Arc, time::Duration};
 /// How long a request's body may take until it is whole.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// An extension of an answer that somebody outside gave: when it refuses, the audit of refusals says nothing of it.
+#[derive(Clone, Copy, Debug)]
+pub struct PassedOn;
+
 /// The endpoints of a daemon, while they are being mounted.
 #[derive(Debug)]
 pub struct Api {
@@ -132,6 +136,9 @@ impl Api {
                     }
                     Err(failure) => failure.into_response(),
                 };
+                if response.extensions().get::<PassedOn>().is_some() {
+                    return response;
+                }
                 let why = response.extensions().get::<Why>().cloned();
                 guard.note(&asker, known.as_ref(), response.status(), why).await;
                 response

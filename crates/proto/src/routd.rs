@@ -12,6 +12,7 @@ mod schedules;
 mod tables;
 mod tenant_secrets;
 mod trace;
+mod usage;
 
 pub use acl::*;
 pub use feed::*;
@@ -20,6 +21,7 @@ pub use schedules::*;
 pub use tables::*;
 pub use tenant_secrets::*;
 pub use trace::*;
+pub use usage::*;
 
 /// One message from a platform. Answers once it is committed; a repeat of the same id in the same
 /// chat answers alike, with `duplicate`.
@@ -94,6 +96,9 @@ pub const ROUTES: &[Route] = &[
     CHECK_ACL.route,
     ADD_MEMBER.route,
     REMOVE_MEMBER.route,
+    USAGE.route,
+    SET_CAP.route,
+    LIST_CAPS.route,
     DATABASE_KEY.route,
     REKEY.route,
 ];

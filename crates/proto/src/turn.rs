@@ -34,6 +34,28 @@ pub const MCP_IDEMPOTENCY_KEY: &str = "arizuko/idempotency-key";
 /// What the model gateway's Anthropic side begins with: the Messages API is at `/v1/messages` below it.
 pub const MODEL_ANTHROPIC: &str = "/model/anthropic";
 
+/// What its OpenAI side begins with: Chat Completions are at `/v1/chat/completions` below it.
+pub const MODEL_OPENAI: &str = "/model/openai";
+
+/// The model gateway, Anthropic's side.
+pub const ANTHROPIC: Route = Route::new(
+    Method::Post,
+    "/model/anthropic/{*path}",
+    Needs::Socket,
+    "Anthropic's API, under a key that the agent does not hold",
+);
+
+/// The model gateway, OpenAI's side.
+pub const OPENAI: Route = Route::new(
+    Method::Post,
+    "/model/openai/{*path}",
+    Needs::Socket,
+    "OpenAI's API, under a key that the agent does not hold",
+);
+
+/// The routes of the model gateway, which answers in its vendors' forms.
+pub const MODEL_ROUTES: &[Route] = &[ANTHROPIC, OPENAI];
+
 /// Every route of a turn's socket, apart from the model gateway's.
 pub const ROUTES: &[Route] =
     &[GET_TURN.route, POST_EVENTS.route, POST_STEER.route, POST_RESULT.route, MCP];

@@ -3,6 +3,7 @@
 use crate::{
     endpoints::Endpoints,
     figures::Figures,
+    gateway::Gateway,
     keyring::{Keyring, LinkKey},
     outside::Outside,
     secrets::ChannelCheck,
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) keyring: Keyring,
     pub(crate) endpoints: Endpoints,
     pub(crate) outside: Outside,
+    pub(crate) gateway: Gateway,
     /// Which start of routd on this database this is.
     pub(crate) epoch: i64,
 }

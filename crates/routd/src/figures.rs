@@ -26,6 +26,20 @@ pub(crate) struct OutboxLabels {
     pub(crate) fate: &'static str,
 }
 
+/// How requests to models are told apart. Not by model: its name is the agent's to choose.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct ModelLabels {
+    pub(crate) vendor: &'static str,
+    pub(crate) outcome: &'static str,
+}
+
+/// How the tokens of models are told apart.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct TokenLabels {
+    pub(crate) vendor: &'static str,
+    pub(crate) kind: &'static str,
+}
+
 /// The figures. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
@@ -35,6 +49,8 @@ pub(crate) struct Figures {
     pub(crate) outbox: Family<OutboxLabels, Counter>,
     pub(crate) outbox_pending: Gauge,
     pub(crate) outbox_ambiguous: Gauge,
+    pub(crate) model_requests: Family<ModelLabels, Counter>,
+    pub(crate) model_tokens: Family<TokenLabels, Counter>,
 }
 
 impl Figures {
@@ -46,6 +62,8 @@ impl Figures {
             outbox: metrics.counter_family("outbox", "What became of what adapters were handed"),
             outbox_pending: metrics.gauge("outbox_pending", "Replies that wait to be sent"),
             outbox_ambiguous: metrics.gauge("outbox_ambiguous", "Replies whose fate is unknown"),
+            model_requests: metrics.counter_family("model_requests", "Requests to models that ended"),
+            model_tokens: metrics.counter_family("model_tokens", "Tokens of models that were used"),
         }
     }
 }

@@ -7,12 +7,14 @@ mod feed;
 mod groups;
 mod links;
 mod messages;
+mod model;
 mod routes;
 mod schedules;
 mod signatures;
 mod steering;
 mod tenant_secrets;
 pub(crate) mod turn;
+mod usage;
 
 use crate::app::App;
 use axum::Router;
@@ -68,6 +70,9 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::CHECK_ACL, app.clone(), acl::check)
         .mount(api::ADD_MEMBER, app.clone(), acl::join)
         .mount(api::REMOVE_MEMBER, app.clone(), acl::leave)
+        .mount(api::USAGE, app.clone(), usage::get)
+        .mount(api::SET_CAP, app.clone(), usage::set_cap)
+        .mount(api::LIST_CAPS, app.clone(), usage::caps)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)
         .mount(api::REKEY, app.clone(), audit::rekey);
     all.into_router()

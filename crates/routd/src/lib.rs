@@ -9,7 +9,8 @@
 //! 3. The agent fetches its [`input`], and posts progress and its one result, on a socket of its attempt alone
 //!    ([`endpoints`]); its tools ([`mcp`]) are there too. Nothing that it holds is worth stealing.
 //! 4. What is said is one transaction ([`say`]): the message, its outbox row, its place in the feed.
-//! 5. The [`outbox_loop`] hands messages to adapters; webd reads the feed.
+//! 5. What it asks of models goes through the [`gateway`], which adds the key and counts the cost.
+//! 6. The [`outbox_loop`] hands messages to adapters; webd reads the feed.
 //!
 //! Decisions are pure: [`route`], [`turn`], [`prompt`], [`adapters`]. All SQL is in [`store`].
 //!
@@ -31,6 +32,7 @@ mod drive;
 mod endpoints;
 mod fault;
 mod figures;
+mod gateway;
 mod http;
 mod hub;
 mod ids;
@@ -79,7 +81,9 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     // Before the first secret is watched, so that its loading is recorded.
     let events = context.secrets.events();
     let channel = secrets::ChannelCheck::watch(&context.secrets).await?;
-    let key = keyring::watch(&context).await?;
+    // Together, because the keeper leaves a pause between two looks at a source.
+    let models = async { Ok(gateway::key::ModelKeys::watch(&context.secrets).await?) };
+    let (key, models) = futures::future::try_join(keyring::watch(&context), models).await?;
     let db = store::open(&context.database()).await?;
     context.keep(store::kept(&db));
     let keeper = db::audit::Keeper::of(&db);
@@ -92,6 +96,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         if doubtful > 0 {
             tracing::warn!(doubtful, "messages may or may not have been sent");
         }
+        store::usage::lose_open(tx)?;
         let epoch = store::count_up(tx, "epoch")?;
         if let Some(folder) = first_folder.filter(|_| epoch == 1) {
             store::groups::add(tx, &folder, None, &[], now)?;
@@ -106,13 +111,14 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let app = Arc::new(App {
         context: context.clone(),
         db: db.clone(),
-        settings,
         wake: wake::Wake::default(),
         figures,
         channel: channel.clone(),
         link_key,
         keyring: keyring.clone(),
         endpoints,
+        gateway: gateway::Gateway::new(&settings, models)?,
+        settings,
         outside: outside::Outside::new()?,
         epoch,
     });

@@ -51,8 +51,10 @@ pub(crate) static KEY: Bundle<SecretsKey> =
     Bundle { needs: SECRETS_KEY_NEEDS, role: Role::Uses, parse: SecretsKey::parse };
 
 /// The secrets that routd declares.
-pub const BUNDLES: &[&dyn AnyBundle] =
-    &[&CHANNEL, &CHANNEL_WEBD, &CHANNEL_TELED, &CHANNEL_SLAKD, &KEY];
+pub const BUNDLES: &[&dyn AnyBundle] = const {
+    let [anthropic, claude_code, openai] = crate::gateway::key::BUNDLES;
+    &[&CHANNEL, &CHANNEL_WEBD, &CHANNEL_TELED, &CHANNEL_SLAKD, &KEY, anthropic, claude_code, openai]
+};
 
 /// The bundle of the adapter's own.
 fn own(adapter: Daemon) -> &'static Bundle<ChannelSecret> {

@@ -1,5 +1,6 @@
 //! What an operator may set of routd.
 
+use crate::gateway::{Base, price::Prices};
 use crate::scheduling::Limits;
 use kit::{ASSISTANT_NAME, AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use proto::{Folder, turn::Harness};
@@ -71,6 +72,44 @@ pub const SCHEDULES_SHORTEST: Setting<Duration> = Setting {
     parse: shortest,
 };
 
+/// Where Anthropic's API is.
+pub(crate) const ANTHROPIC_BASE_URL: Setting<Base> = Setting {
+    name: "ANTHROPIC_BASE_URL",
+    default: "https://api.anthropic.com",
+    about: "Where the model gateway finds Anthropic's API, or one that speaks as it does.",
+    expects: BASE,
+    parse: Base::parse,
+};
+
+/// Where OpenAI's API is.
+pub(crate) const OPENAI_BASE_URL: Setting<Base> = Setting {
+    name: "OPENAI_BASE_URL",
+    default: "https://api.openai.com",
+    about: "Where the model gateway finds OpenAI's API, or one that speaks as it does; with or without /v1.",
+    expects: BASE,
+    parse: Base::parse,
+};
+
+const BASE: &str = "https://HOST[/PATH], http:// to this machine, or insecure+http://HOST where the network is trusted";
+
+/// What models cost that the built-in table does not have, or has otherwise.
+pub(crate) const MODEL_PRICES: Setting<Prices> = Setting {
+    name: "MODEL_PRICES",
+    default: "{}",
+    about: "Prices of models in dollars for a million tokens, over the built-in table of 2026-11-23, as a JSON object.",
+    expects: "JSON such as {\"my-model\": {\"input\": 3, \"output\": 15, \"cache_read\": 0.3, \"cache_write\": 3.75}}",
+    parse: Prices::parse,
+};
+
+/// How long a model may say nothing.
+pub(crate) const MODEL_TIMEOUT: Setting<Duration> = Setting {
+    name: "MODEL_TIMEOUT",
+    default: "10m",
+    about: "How long a model may take to begin its answer, and say nothing within it, before the request is given up.",
+    expects: "a duration such as 10m",
+    parse: parse::duration,
+};
+
 /// All of them, for the reference.
 pub const SETTINGS: &[&dyn AnySetting] = &[
     &RUN_TIMEOUT,
@@ -82,6 +121,10 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &TURNS_ACTIVE_MAX,
     &SCHEDULES_PER_FOLDER,
     &SCHEDULES_SHORTEST,
+    &ANTHROPIC_BASE_URL,
+    &OPENAI_BASE_URL,
+    &MODEL_PRICES,
+    &MODEL_TIMEOUT,
 ];
 
 /// What was set, read once.
@@ -95,6 +138,10 @@ pub(crate) struct Values {
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
     pub(crate) schedules: Limits,
+    pub(crate) anthropic: Base,
+    pub(crate) openai: Base,
+    pub(crate) prices: Prices,
+    pub(crate) model_timeout: Duration,
 }
 
 impl Values {
@@ -108,6 +155,10 @@ impl Values {
             default_folder: settings.get(&DEFAULT_FOLDER)?,
             assistant: settings.get(&ASSISTANT_NAME)?,
             active_max: settings.get(&TURNS_ACTIVE_MAX)?,
+            anthropic: settings.get(&ANTHROPIC_BASE_URL)?,
+            openai: settings.get(&OPENAI_BASE_URL)?,
+            prices: settings.get(&MODEL_PRICES)?,
+            model_timeout: settings.get(&MODEL_TIMEOUT)?,
             schedules: Limits {
                 of_folder: settings.get(&SCHEDULES_PER_FOLDER)?,
                 shortest: settings.get(&SCHEDULES_SHORTEST)?,

@@ -19,6 +19,7 @@ pub(crate) mod tenant_secrets;
 pub(crate) mod tools;
 pub(crate) mod trace;
 pub(crate) mod turns;
+pub(crate) mod usage;
 
 use db::{Database, Migration, Options};
 use kit::StartError;

@@ -6,6 +6,7 @@
 use crate::{
     binding::Binding,
     fault::Fault,
+    gateway::key::fits_header,
     ids,
     keyring::{open_sealed, seal_as},
     record::record,
@@ -78,7 +79,10 @@ fn bound(
 ) -> Result<(Option<String>, Option<String>), Fault> {
     let is_model_key = MODEL_KEYS.contains(&name.as_str());
     match (is_model_key, url) {
-        (true, None) if header.is_none() => Ok((None, None)),
+        (true, None) if header.is_none() => match fits_header(secret) {
+            Ok(()) => Ok((None, None)),
+            Err(reason) => Err(Fault::Invalid(reason.into())),
+        },
         (true, _) => {
             let text = format!(
                 "{name} goes to the model and nowhere else: it has no `url` and no `header`"
@@ -124,8 +128,19 @@ pub(crate) fn of_turn(
     turn: &Turn,
     name: &str,
 ) -> Result<Option<(TenantSecret, Secret)>, Fault> {
+    first_of_turn(conn, key, turn, &[name])
+}
+
+/// The first of these that a turn may have spent: of the person's own, else of the folder's.
+pub(crate) fn first_of_turn(
+    conn: &Connection,
+    key: &DataKey,
+    turn: &Turn,
+    names: &[&str],
+) -> Result<Option<(TenantSecret, Secret)>, Fault> {
     for owner in owners(conn, turn)? {
-        if let Some(row) = rows::find(conn, &owner, name)? {
+        for name in names {
+            let Some(row) = rows::find(conn, &owner, name)? else { continue };
             let opened = open_sealed(conn, key, &sealed_as(&row))?;
             let secret = opened.ok_or_else(|| {
                 Fault::Defect(format!("the value of {} {} is not there", row.owner, row.name))

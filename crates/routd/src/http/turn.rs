@@ -1,9 +1,11 @@
 //! The socket of one attempt at a turn: its input, its progress, its one result, its tools.
 
+use super::model;
 use crate::{
     app::App,
     attempt::Attempt,
     fault::Fault,
+    gateway::Vendor,
     input, mcp,
     progress::Progress,
     store::{context, feed, groups, messages, steering, turns, turns::Turn},
@@ -14,14 +16,14 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::any_service,
+    routing::{any, any_service},
 };
 use kit::{Api, Caller, Failure};
 use proto::{
     Nothing,
     turn::{
-        GET_TURN, MCP, Outcome, POST_EVENTS, POST_RESULT, POST_STEER, TurnAccepted, TurnEvents,
-        TurnInput, TurnResult,
+        ANTHROPIC, GET_TURN, MCP, OPENAI, Outcome, POST_EVENTS, POST_RESULT, POST_STEER,
+        TurnAccepted, TurnEvents, TurnInput, TurnResult,
     },
 };
 use std::sync::Arc;
@@ -40,6 +42,10 @@ pub(crate) fn router(app: &Arc<App>, turn: &Turn, closed: CancellationToken) -> 
     api.mount(POST_EVENTS, attempt.clone(), post_events);
     api.mount(POST_STEER, attempt.clone(), super::steering::post);
     api.mount(POST_RESULT, attempt.clone(), post_result);
+    for (route, vendor) in [(ANTHROPIC, Vendor::Anthropic), (OPENAI, Vendor::OpenAi)] {
+        let (attempt, closed) = (attempt.clone(), closed.clone());
+        api.raw(route, any(model::serve).with_state(model::Side { attempt, vendor, closed }));
+    }
     let admitted = middleware::from_fn_with_state(attempt.clone(), admit);
     api.raw(MCP, any_service(mcp::service(attempt, closed)).layer(admitted));
     api.into_router()

@@ -1,0 +1,160 @@
+//! What a request asks of a model, and what of it would leave the sandbox by the vendor's hands. Pure.
+//!
+//! An agent without a network could have the vendor reach one for it: search the web, fetch an address, run code there,
+//! call a remote tool server. Such a request needs the folder's right `egress`. What is kept at the vendor, such as
+//! files, containers and stored answers, lies under a key that other folders spend too, so it is refused in any case.
+//! Both are decided by lists of what is known to stay here: what a vendor adds later is not on them.
+
+mod anthropic;
+mod openai;
+
+use super::{
+    meter::{BYTES_OF_TOKEN, Tokens},
+    refusal::{Kind, Refusal},
+    strict,
+    vendor::{Operation, Vendor, is_model_in_body},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// Tokens that are set aside for input at most: what a body holds beyond is mostly pictures.
+const INPUT_MAX: u64 = 200_000;
+/// Tokens of output that are set aside where the request says nothing, and at most.
+const OUTPUT: u64 = 4_096;
+const OUTPUT_MAX: u64 = 128_000;
+
+/// A request that may be passed on, as far as it alone can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The model, as it was asked for.
+    pub(crate) model: String,
+    /// What is set aside for it.
+    pub(crate) set_aside: Tokens,
+    /// What of it needs the right `egress`, for people.
+    pub(crate) beyond: Option<String>,
+    /// The body to pass on.
+    pub(crate) body: Bytes,
+    /// Whether usage was asked for that the client does not expect.
+    pub(crate) hides_usage: bool,
+}
+
+/// Reads a request's body.
+pub(crate) fn inspect(vendor: Vendor, operation: Operation, body: Bytes) -> Result<Asked, Refusal> {
+    let invalid = |text: String| Refusal::new(Kind::Invalid, text);
+    let fields = strict::parse(&body).map_err(invalid)?;
+    let model = fields.get("model").and_then(Value::as_str).unwrap_or_default();
+    if !is_model_in_body(model) {
+        return Err(invalid("`model` must be a model's name".into()));
+    }
+    let mut look = Look::default();
+    match vendor {
+        Vendor::Anthropic => anthropic::request(&mut look, &fields)?,
+        Vendor::OpenAi => openai::request(&mut look, operation, &fields)?,
+    }
+    let set_aside = set_aside(operation, &fields, body.len() as u64);
+    let model = model.to_owned();
+    let (body, hides_usage) = match operation {
+        Operation::Chat => with_usage(body, &fields)?,
+        Operation::Responses if !fields.contains_key("store") => {
+            (insert(&body, b"\"store\":false,"), false)
+        }
+        _ => (body, false),
+    };
+    Ok(Asked { model, set_aside, beyond: look.beyond, body, hides_usage })
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Look {
+    beyond: Option<String>,
+}
+
+impl Look {
+    /// Notes something that needs a right.
+    fn beyond(&mut self, what: impl Into<String>) {
+        self.beyond.get_or_insert_with(|| what.into());
+    }
+
+    /// Notes fields that are not known to stay here.
+    fn unknown(&mut self, fields: &Map<String, Value>, known: &[&str]) {
+        for (name, value) in fields {
+            if !value.is_null() && !known.contains(&name.as_str()) {
+                self.beyond(format!("the field `{}`", brief(name)));
+            }
+        }
+    }
+}
+
+/// What is kept at the vendor is refused whoever asks.
+fn kept(what: &str) -> Refusal {
+    let text = format!(
+        "{what} is not passed on: what the vendor keeps lies under a key that other folders spend too"
+    );
+    Refusal::new(Kind::NotFound, text)
+}
+
+fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::new(Kind::Invalid, text)
+}
+
+/// A name that somebody else chose, short enough to be told.
+fn brief(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// A field's text; empty where there is none.
+fn word<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
+/// Standard prices are counted, so what costs a multiple of them is refused.
+fn standard_speed(fields: &Map<String, Value>) -> Result<(), Refusal> {
+    let tier = fields.get("service_tier").filter(|tier| !tier.is_null());
+    match tier.map(Value::as_str) {
+        None | Some(Some("auto" | "default" | "flex" | "standard_only")) => Ok(()),
+        _ => Err(invalid("this `service_tier` is not passed on; leave it out")),
+    }
+}
+
+/// What to set aside: as many tokens as the bytes could be, and as the answer may have.
+fn set_aside(operation: Operation, fields: &Map<String, Value>, bytes: u64) -> Tokens {
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let asked = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    let each = asked.into_iter().find_map(number).unwrap_or(OUTPUT).min(OUTPUT_MAX);
+    let answers = number("n").unwrap_or(1).clamp(1, 128);
+    let output = if operation == Operation::Embeddings { 0 } else { each * answers };
+    let input = bytes.div_ceil(BYTES_OF_TOKEN).min(INPUT_MAX);
+    Tokens { input, output, ..Tokens::default() }
+}
+
+/// Has a stream of a chat say its usage. Whether the client will not expect that is the second answer.
+fn with_usage(body: Bytes, fields: &Map<String, Value>) -> Result<(Bytes, bool), Refusal> {
+    if fields.get("stream") != Some(&Value::Bool(true)) {
+        return Ok((body, false));
+    }
+    match fields.get("stream_options") {
+        None => Ok((insert(&body, b"\"stream_options\":{\"include_usage\":true},"), true)),
+        Some(Value::Object(options)) if options.get("include_usage") == Some(&true.into()) => {
+            Ok((body, false))
+        }
+        Some(options @ (Value::Object(_) | Value::Null)) => {
+            let mut options = options.as_object().cloned().unwrap_or_default();
+            options.insert("include_usage".into(), true.into());
+            let mut fields = fields.clone();
+            fields.insert("stream_options".into(), options.into());
+            // The same request, with its fields in another order.
+            Ok((Value::Object(fields).to_string().into(), true))
+        }
+        Some(_) => Err(invalid("`stream_options` must be an object")),
+    }
+}
+
+/// Puts a field in front of those of an object, which has at least one, and leaves every other byte as it is.
+fn insert(body: &Bytes, field: &[u8]) -> Bytes {
+    let at = body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+    let (before, after) = body.split_at(at);
+    [before, field, after].concat().into()
+}
+
+#[cfg(test)]
+mod tests;

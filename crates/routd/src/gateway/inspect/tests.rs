@@ -1,0 +1,179 @@
+use super::*;
+use serde_json::json;
+
+fn asked(vendor: Vendor, operation: Operation, body: &Value) -> Result<Asked, Refusal> {
+    inspect(vendor, operation, body.to_string().into())
+}
+
+fn messages(more: &Value) -> Value {
+    let mut body = json!({ "model": "claude-x", "max_tokens": 10, "messages": [{ "role": "user", "content": "hi" }] });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+fn with(more: &Value) -> Result<Asked, Refusal> {
+    asked(Vendor::Anthropic, Operation::Messages, &messages(more))
+}
+
+fn block(block: &Value) -> Result<Asked, Refusal> {
+    with(&json!({ "messages": [{ "role": "user", "content": [block] }] }))
+}
+
+#[test]
+fn what_an_agent_does_by_itself_passes_as_it_came() {
+    let body = r#" { "model": "claude-x", "max_tokens" : 7, "stream":true, "messages":[{"role":"user","content":"hi"}],
+        "tools":[{"name":"a","input_schema":{}},{"type":"custom","name":"b"},{"type":"bash_20250124","name":"bash"}]}"#;
+    let asked = inspect(Vendor::Anthropic, Operation::Messages, body.into()).unwrap();
+    assert_eq!((&asked.body[..], asked.beyond, asked.hides_usage), (body.as_bytes(), None, false));
+    assert_eq!((asked.model.as_str(), asked.set_aside.output), ("claude-x", 7));
+    for harmless in [
+        json!({ "type": "text", "text": "x" }),
+        json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA" } }),
+        json!({ "type": "document", "source": { "type": "content", "content": "x" } }),
+        // What a model wrote as a tool's input is nobody's address.
+        json!({ "type": "tool_use", "id": "t", "name": "n", "input": { "source": { "type": "url", "url": "http://x" } } }),
+        json!({ "type": "tool_result", "tool_use_id": "t", "content": [{ "type": "text", "text": "x" }] }),
+        json!({ "type": "thinking", "thinking": "x", "signature": "s" }),
+    ] {
+        assert_eq!(block(&harmless).unwrap().beyond, None, "{harmless}");
+    }
+}
+
+#[test]
+fn what_the_vendor_would_reach_needs_a_right() {
+    let url = json!({ "type": "url", "url": "https://evil.test/?q=secret" });
+    for beyond in [
+        with(&json!({ "tools": [{ "type": "web_search_20250305", "name": "web_search" }] })),
+        with(
+            &json!({ "tools": [{ "name": "a" }, { "type": "web_fetch_20250910", "name": "web_fetch" }] }),
+        ),
+        with(&json!({ "tools": [{ "type": "code_execution_20250825", "name": "c" }] })),
+        with(&json!({ "tools": [{ "type": "something_new_20270101", "name": "c" }] })),
+        with(
+            &json!({ "mcp_servers": [{ "type": "url", "url": "https://evil.test", "name": "e" }] }),
+        ),
+        with(&json!({ "some_new_field": 1 })),
+        block(&json!({ "type": "image", "source": url })),
+        block(&json!({ "type": "document", "source": url })),
+        block(&json!({ "type": "tool_result", "content": [{ "type": "image", "source": url }] })),
+        block(
+            &json!({ "type": "document", "source": { "type": "content", "content": [{ "type": "image", "source": url }] } }),
+        ),
+        block(&json!({ "type": "something_new" })),
+    ] {
+        let asked = beyond.unwrap();
+        assert!(asked.beyond.is_some(), "{asked:?}");
+    }
+    for kept in [
+        with(&json!({ "container": "container_1" })),
+        block(&json!({ "type": "document", "source": { "type": "file", "file_id": "f" } })),
+        block(&json!({ "type": "container_upload", "file_id": "f" })),
+        with(&json!({ "service_tier": "priority" })),
+        with(&json!({ "model": "" })),
+        with(&json!({ "model": "x\n" })),
+        with(&json!({ "model": "../x" })),
+        with(&json!({ "messages": [{ "content": { "type": "image" } }] })),
+        with(&json!({ "tools": { "type": "web_search_20250305" } })),
+    ] {
+        assert!(kept.is_err(), "{kept:?}");
+    }
+}
+
+fn chat(more: &Value) -> Result<Asked, Refusal> {
+    asked(Vendor::OpenAi, Operation::Chat, &messages(more))
+}
+
+fn response(more: &Value) -> Result<Asked, Refusal> {
+    let mut body = json!({ "model": "gpt-x", "input": "hi" });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    asked(Vendor::OpenAi, Operation::Responses, &body)
+}
+
+#[test]
+fn openais_own_tools_and_addresses_need_a_right_and_what_it_keeps_is_refused() {
+    let item = |item: Value| response(&json!({ "input": [item] }));
+    let image = |url: &str| {
+        chat(
+            &json!({ "messages": [{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": url } }] }] }),
+        )
+    };
+    for stays in [
+        chat(&json!({ "tools": [{ "type": "function", "function": { "name": "f" } }], "n": 3 })),
+        image("data:image/png;base64,AA"),
+        response(&json!({ "tools": [{ "type": "function", "name": "f" }], "store": false })),
+        item(json!({ "role": "user", "content": [{ "type": "input_text", "text": "x" }] })),
+        item(json!({ "type": "function_call_output", "call_id": "c", "output": "https://x" })),
+    ] {
+        assert_eq!(stays.unwrap().beyond, None);
+    }
+    for beyond in [
+        chat(&json!({ "web_search_options": {} })),
+        image("https://evil.test/x.png"),
+        image("HTTP://evil.test/x.png"),
+        response(&json!({ "tools": [{ "type": "web_search" }] })),
+        response(&json!({ "tools": [{ "type": "web_search_preview" }] })),
+        response(&json!({ "tools": [{ "type": "mcp", "server_url": "https://evil.test" }] })),
+        response(&json!({ "tools": [{ "type": "image_generation" }] })),
+        item(
+            json!({ "role": "user", "content": [{ "type": "input_image", "image_url": "https://evil.test" }] }),
+        ),
+        item(
+            json!({ "role": "user", "content": [{ "type": "input_file", "file_url": "https://evil.test" }] }),
+        ),
+        item(
+            json!({ "type": "function_call_output", "output": [{ "type": "input_image", "image_url": "https://e" }] }),
+        ),
+        item(json!({ "type": "mcp_approval_response", "approve": true })),
+    ] {
+        assert!(beyond.unwrap().beyond.is_some());
+    }
+    for kept in [
+        chat(&json!({ "store": true })),
+        response(&json!({ "store": true })),
+        response(&json!({ "store": null })),
+        response(&json!({ "background": true })),
+        response(&json!({ "previous_response_id": "resp_1" })),
+        response(&json!({ "conversation": "conv_1" })),
+        response(&json!({ "prompt": { "id": "pmpt_1" } })),
+        response(&json!({ "tools": [{ "type": "file_search", "vector_store_ids": ["v"] }] })),
+        response(
+            &json!({ "tools": [{ "type": "code_interpreter", "container": { "type": "auto" } }] }),
+        ),
+        item(json!({ "role": "user", "content": [{ "type": "input_image", "file_id": "f" }] })),
+        item(json!({ "type": "item_reference", "id": "i" })),
+        chat(
+            &json!({ "messages": [{ "role": "user", "content": [{ "type": "file", "file": { "file_id": "f" } }] }] }),
+        ),
+    ] {
+        assert!(kept.is_err(), "{kept:?}");
+    }
+}
+
+#[test]
+fn a_response_is_not_kept_and_a_stream_says_what_it_used() {
+    let sent = |asked: &Asked| serde_json::from_slice::<Value>(&asked.body).unwrap();
+    let asked = response(&json!({})).unwrap();
+    assert_eq!(sent(&asked), json!({ "store": false, "model": "gpt-x", "input": "hi" }));
+    for (options, hidden) in [
+        (None, true),
+        (Some(json!(null)), true),
+        (Some(json!({})), true),
+        (Some(json!({ "include_usage": false })), true),
+        (Some(json!({ "include_usage": true })), false),
+    ] {
+        let mut more = json!({ "stream": true });
+        if let Some(options) = &options {
+            more["stream_options"] = options.clone();
+        }
+        let asked = chat(&more).unwrap();
+        assert_eq!(sent(&asked)["stream_options"]["include_usage"], true, "{options:?}");
+        assert_eq!((asked.hides_usage, &sent(&asked)["model"]), (hidden, &json!("claude-x")));
+    }
+    let whole = chat(&json!({ "stream": false })).unwrap();
+    assert!(!whole.hides_usage && sent(&whole).get("stream_options").is_none());
+    assert_eq!(chat(&json!({ "n": 4 })).unwrap().set_aside.output, 40);
+}
