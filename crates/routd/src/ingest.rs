@@ -329,6 +329,25 @@ pub(crate) fn explain(
     Ok(decision)
 }
 
+/// Every folder that a message of this chat may go to now, whoever sends it.
+pub(crate) fn standing(conn: &Connection, jid: &Jid, now: Timestamp) -> Result<Vec<Folder>, Fault> {
+    let mut folders = context::engaged_folders(conn, jid, now)?;
+    folders.extend(context::pinned(conn, jid)?);
+    folders.extend(messages::folders_of_chat(conn, jid)?);
+    for rule in routes::rules(conn)? {
+        if rule.pattern.may_hold(jid.as_str()) {
+            folders.push(rule.target.base().clone());
+            // What is tried after a row that takes all of the chat takes nothing of it.
+            if rule.pattern.is_of_chat_alone() {
+                break;
+            }
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    Ok(folders)
+}
+
 /// Whether a folder is in service; `None` where it never was.
 fn known(conn: &Connection, folder: &Folder) -> Result<Option<bool>, Fault> {
     let sql = "SELECT 1 FROM groups WHERE folder = ?1";

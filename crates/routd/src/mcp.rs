@@ -9,10 +9,12 @@
 mod arguments;
 mod call;
 mod chat;
+mod delegate;
 mod memory;
 mod reading;
 mod registry;
 mod request;
+mod routing;
 mod talk;
 mod tasks;
 mod tool;
@@ -83,7 +85,7 @@ impl ServerHandler for Toolbox {
                 let turn = attempt.current(conn)?;
                 let rights = Rights::of(conn, &turn.folder)?;
                 let mine = registry::all().iter();
-                let mine = mine.filter(|tool| rights.may(&tool.action, &turn.folder));
+                let mine = mine.filter(|tool| rights.may_somewhere(&tool.action));
                 Ok::<_, Fault>(mine.map(tool::Tool::shown).collect::<Vec<_>>())
             });
             tools.await

@@ -4,6 +4,7 @@ use crate::{
     app::App,
     fault::Fault,
     figures::{Figures, TurnLabels},
+    hand_on,
     say::{self, AGENT, SYSTEM},
     scheduling::Limits,
     store::{feed, messages, turns, turns::Turn},
@@ -90,6 +91,7 @@ impl Progress {
             None => {}
         }
         feed::done(tx, turn, how, now)?;
+        hand_on::report(tx, &self.wake, turn, how, now)?;
         self.wake.chat(tx, turn.chat_jid.as_str());
         self.wake.turn(tx, &turn.id);
         self.wake.turns(tx);

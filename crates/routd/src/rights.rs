@@ -27,6 +27,19 @@ impl Rights {
         self.acl.decide(&self.principal, action, target).allowed
     }
 
+    /// Whether there may be a folder to which the action may be done: for listing, and never for a decision.
+    pub(crate) fn may_somewhere(&self, action: &str) -> bool {
+        self.acl.may_somewhere(&self.principal, action)
+    }
+
+    /// Refuses what may be done to no folder.
+    pub(crate) fn require_somewhere(&self, action: &str) -> Result<(), Fault> {
+        if self.may_somewhere(action) {
+            return Ok(());
+        }
+        Err(Fault::Forbidden(format!("{action} is allowed on no folder")))
+    }
+
     /// Refuses what is not allowed, and says why.
     pub(crate) fn require(&self, action: &str, target: &Folder) -> Result<(), Fault> {
         let decision = self.acl.decide(&self.principal, action, target);

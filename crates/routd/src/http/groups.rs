@@ -61,14 +61,7 @@ fn route_chat(
         }
         return Err(Fault::Invalid(format!("{jid} is a chat of the folder {named} itself")));
     }
-    // An address may hold characters that mean something in a glob.
-    let escaped: String = jid
-        .as_str()
-        .chars()
-        .flat_map(|c| if "*?[]\\".contains(c) { vec!['\\', c] } else { vec![c] })
-        .collect();
-    let pattern = Pattern::parse(&format!("chat_jid={escaped}"))
-        .map_err(|error| Fault::Invalid(error.to_string()))?;
+    let pattern = Pattern::of_chat(jid).map_err(|error| Fault::Invalid(error.to_string()))?;
     let target = folder.as_str();
     Target::parse(target).map_err(|error| Fault::Invalid(error.to_string()))?;
     // One chat is more particular than what an operator writes for many, so that it comes first.

@@ -1,13 +1,21 @@
 //! Every tool there is. A new group is a file with a `tools()`, and a line here.
 
-use super::{memory, reading, request, talk, tasks, tool::Tool};
+use super::{delegate, memory, reading, request, routing, talk, tasks, tool::Tool};
 use std::sync::LazyLock;
 
 static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
-    [talk::tools(), reading::tools(), memory::tools(), request::tools(), tasks::tools()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        talk::tools(),
+        reading::tools(),
+        routing::tools(),
+        delegate::tools(),
+        memory::tools(),
+        request::tools(),
+        tasks::tools(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 });
 
 /// All of them, in the order in which they are listed.

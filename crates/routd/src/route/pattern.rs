@@ -86,6 +86,25 @@ pub(crate) enum RouteError {
 }
 
 impl Pattern {
+    /// The match of all messages of one chat, whose address may hold characters that mean something in a glob.
+    pub(crate) fn of_chat(chat: &proto::Jid) -> Result<Self, RouteError> {
+        let escape = |c: char| "*?[]\\".contains(c).then_some('\\').into_iter().chain([c]);
+        let escaped: String = chat.as_str().chars().flat_map(escape).collect();
+        Self::parse(&format!("chat_jid={escaped}"))
+    }
+
+    /// Whether some message of a chat, of whatever sender and kind, holds.
+    pub(crate) fn may_hold(&self, chat: &str) -> bool {
+        let subject = Subject { chat_jid: chat, sender: "", verb: "" };
+        let own = self.0.iter().filter(|one| !matches!(one.key, Key::Sender | Key::Verb));
+        own.cloned().all(|one| Self(vec![one]).refuses(&subject).is_none())
+    }
+
+    /// Whether it asks about nothing but the chat.
+    pub(crate) fn is_of_chat_alone(&self) -> bool {
+        self.0.iter().all(|one| !matches!(one.key, Key::Sender | Key::Verb))
+    }
+
     /// Reads a match as an operator writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, RouteError> {
         if text.len() > LONGEST {

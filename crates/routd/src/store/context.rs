@@ -25,6 +25,19 @@ pub(crate) fn engaged(
     .optional()
 }
 
+/// Every folder that somebody is engaged with in this chat.
+pub(crate) fn engaged_folders(
+    conn: &Connection,
+    chat: &Jid,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Folder>> {
+    conn.prepare_cached(
+        "SELECT DISTINCT folder FROM engagements WHERE chat_jid = ?1 AND until > ?2",
+    )?
+    .query_map((chat.as_str(), now.0), |row| parsed(row, "folder"))?
+    .collect()
+}
+
 /// The agent spoke: until then, what follows is for it. An empty `sender` is everyone.
 pub(crate) fn engage(
     conn: &Connection,

@@ -275,6 +275,54 @@ pub(crate) fn folder_of_chat(
     .optional()
 }
 
+/// Every folder that messages of this chat went to.
+pub(crate) fn folders_of_chat(conn: &Connection, chat: &Jid) -> rusqlite::Result<Vec<Folder>> {
+    conn.prepare_cached(
+        "SELECT DISTINCT folder FROM messages WHERE chat_jid = ?1 AND folder IS NOT NULL",
+    )?
+    .query_map([chat.as_str()], |row| parsed(row, "folder"))?
+    .collect()
+}
+
+/// A message that has the words, and the place where it has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) message: Message,
+    pub(crate) snippet: String,
+}
+
+/// The messages that have these words, the newest first, before a cursor; `take` says for each whether it is wanted, and
+/// ends the search by an error of its own. At most `scan` are looked at: answers where to go on, if there may be more.
+pub(crate) fn search(
+    conn: &Connection,
+    words: &str,
+    before: i64,
+    scan: u32,
+    mut take: impl FnMut(Found) -> bool,
+) -> rusqlite::Result<Option<i64>> {
+    let columns = COLUMNS.replace(", ", ", m.");
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT m.{columns}, snippet(messages_words, 0, '', '', '…', 32) AS snippet
+         FROM messages_words CROSS JOIN messages AS m ON m.seq = messages_words.rowid
+         WHERE messages_words MATCH ?1 AND messages_words.rowid < ?2
+         ORDER BY messages_words.rowid DESC LIMIT ?3"
+    ))?;
+    let rows = statement.query_map((words, before, scan), |row| {
+        Ok(Found { message: read(row)?, snippet: row.get("snippet")? })
+    })?;
+    let (mut seen, mut last) = (0, None);
+    for found in rows {
+        let found = found?;
+        let seq = found.message.seq;
+        seen += 1;
+        last = Some(seq);
+        if !take(found) {
+            return Ok(last);
+        }
+    }
+    Ok(last.filter(|_| seen == scan))
+}
+
 impl From<Message> for Line {
     fn from(message: Message) -> Self {
         let attachments = message.attachments.into_iter();
