@@ -74,6 +74,31 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// or are kernel that no agent needs.
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
+/// The calls that give a file its mode, and which argument the mode is. An agent of a daemon that is root makes files of
+/// root's: one that sets the user who runs it would be root's for whoever finds it.
+const MODES: &[(i64, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (FCHMODAT2, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    (libc::SYS_mknodat, 2),
+];
+
+/// Those that give one where their flags say so; which argument the flags are, and the mode.
+const OPENING: &[(i64, u8, u8)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1, 2),
+    (libc::SYS_openat, 2, 3),
+];
+
+/// `fchmodat2`, which has one number everywhere.
+const FCHMODAT2: i64 = 452;
+
 /// System calls from here on are those of x32, a second interface of some kernels under numbers of its own.
 const X32: u32 = 0x4000_0000;
 
@@ -95,9 +120,11 @@ fn programs() -> Result<[BpfProgram; 4], BackendError> {
     let each = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| flags & bit != 0);
     let making = each.map(|bit| rule(0, bit)).collect::<Result<_, _>>()?;
     refused.insert(libc::SYS_clone, making);
-    // Its flags lie in memory, where a filter cannot see them: programs then use `clone`.
-    let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let sockets = [libc::SYS_socket, libc::SYS_socketpair].map(|call| Ok((call, vec![stranger()?])));
+    refused.extend(set_ids()?);
+    // What these are asked lies in memory, where a filter cannot see it: programs then use `clone` and `openat`.
+    let unknown = [libc::SYS_clone3, libc::SYS_openat2].map(|call| (call, Vec::new())).into();
+    let sockets =
+        [libc::SYS_socket, libc::SYS_socketpair].map(|call| Ok((call, vec![stranger()?])));
     let sockets = sockets.into_iter().collect::<Result<_, BackendError>>()?;
     Ok([
         filter(refused, libc::EPERM)?,
@@ -128,10 +155,35 @@ fn no_x32() -> BpfProgram {
     ]
 }
 
+/// Matches every call that makes a file set the user or the group of whoever runs it.
+fn set_ids() -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+    let mut calls = BTreeMap::new();
+    for (call, mode) in MODES {
+        let rules = bits.into_iter().map(|bit| rule(*mode, bit)).collect::<Result<_, _>>()?;
+        calls.insert(*call, rules);
+    }
+    // `O_TMPFILE` without what it has in common with `O_DIRECTORY`.
+    let making = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
+    for (call, flags, mode) in OPENING {
+        let mut rules = Vec::new();
+        for (bit, made) in bits.into_iter().flat_map(|bit| making.map(|made| (bit, made))) {
+            let made = u64::from(made.unsigned_abs());
+            rules.push(SeccompRule::new(vec![has(*flags, made)?, has(*mode, bit)?])?);
+        }
+        calls.insert(*call, rules);
+    }
+    Ok(calls)
+}
+
 /// Matches a call one of whose arguments has all of these bits.
 fn rule(argument: u8, bits: u64) -> Result<SeccompRule, BackendError> {
-    let has = SeccompCmpOp::MaskedEq(bits);
-    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, has, bits)?])
+    SeccompRule::new(vec![has(argument, bits)?])
+}
+
+fn has(argument: u8, bits: u64) -> Result<SeccompCondition, BackendError> {
+    let all = SeccompCmpOp::MaskedEq(bits);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, all, bits)
 }
 
 fn filter(calls: BTreeMap<i64, Vec<SeccompRule>>, error: i32) -> Result<BpfProgram, BackendError> {
