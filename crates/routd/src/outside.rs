@@ -1,7 +1,9 @@
 //! Requests that leave the suite: in a tenant's name, under a tenant's secret.
 //!
 //! No redirect is followed, so that a secret goes to the address it is bound to and no further; no proxy of the
-//! environment is used; time and size are bounded.
+//! environment is used; no name leads to this machine itself; time and size are bounded.
+
+mod resolve;
 
 use crate::fault::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -44,6 +46,7 @@ impl Outside {
     pub(crate) fn new() -> Result<Self, StartError> {
         let client = kit::client_builder()
             .connect_timeout(CONNECT)
+            .dns_resolver(resolve::Resolver)
             .user_agent(concat!("arizuko/", env!("CARGO_PKG_VERSION")))
             // What a tenant's secret was used for is not reused for another tenant's.
             .pool_max_idle_per_host(0)
@@ -62,6 +65,9 @@ impl Outside {
             request = request.body(body);
         }
         let failed = |error: reqwest::Error| {
+            if let Some(inward) = resolve::Inward::among(&error) {
+                return Fault::Forbidden(inward.to_string());
+            }
             let why = match (error.is_timeout(), error.is_connect()) {
                 (true, _) => "it did not answer in time",
                 (_, true) => "no connection",
