@@ -212,8 +212,9 @@ impl Field {
     async fn sockets_only(&self) -> usize {
         let mut tried = 0;
         for (daemon, address) in &self.addresses {
-            for route in authd::ADMIN_ROUTES.iter().chain(turn::ROUTES) {
-                let request = client(FROM).request(verb(route), format!("{address}{}", route.path));
+            for route in authd::ADMIN_ROUTES.iter().chain(turn::ROUTES).chain(turn::MODEL_ROUTES) {
+                let path = route.path.replace("{*path}", "v1/messages");
+                let request = client(FROM).request(verb(route), format!("{address}{path}"));
                 let good = self.mint.operator(*daemon, |_, _| {});
                 let answer = request.bearer_auth(good).body("{}").send().await.unwrap();
                 refused(answer, 404, &format!("{daemon} {}", route.path)).await;

@@ -69,6 +69,7 @@ fn planted(route: &proto::Route) -> Value {
     match route.path {
         "/turn/result" => result(1, "planted"),
         "/turn/events" => json!({ "attempt": 1, "events": [{ "status": "planted" }] }),
+        "/turn/steer" => json!({ "attempt": 1, "taken": 0 }),
         "/mcp" => json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }),
         "/turn" => json!({}),
         path => panic!("nobody tries {path} of an ended turn"),

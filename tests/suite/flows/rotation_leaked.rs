@@ -51,7 +51,7 @@ impl Writer {
         let link = suite.json(&["login"])["url"].as_str().unwrap().to_owned();
         let (_, code) = link.split_once("/auth/login/").unwrap();
         let form = http.post(format!("{}/auth/login/{code}", suite.edge()));
-        let answer = runtime.block_on(form.send()).unwrap();
+        let answer = runtime.block_on(async { form.send().await }).unwrap();
         assert_eq!(answer.status(), 303, "the link logs nobody in");
         let cookie = answer.headers()["set-cookie"].to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
@@ -65,7 +65,7 @@ impl Writer {
     fn name_of(&self, text: &str) -> String {
         let post = self.http.post(&self.chat).header("cookie", &self.cookie);
         let post = post.json(&serde_json::json!({ "content": text }));
-        assert_eq!(self.runtime.block_on(post.send()).unwrap().status(), 202);
+        assert_eq!(self.runtime.block_on(async { post.send().await }).unwrap().status(), 202);
         let flags = db::rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let db = db::rusqlite::Connection::open_with_flags(&self.store, flags).unwrap();
         let sender = "SELECT sender FROM messages WHERE content = ?1 AND sender LIKE 'web:%'";
