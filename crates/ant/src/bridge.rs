@@ -4,7 +4,6 @@
 //! for itself; the one who made the namespace says so with `--bridge`.
 
 use crate::retry::Pauses;
-use proto::turn::MCP;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -33,9 +32,9 @@ impl Bridge {
         Ok(Self { listener, port, socket: socket.to_owned() })
     }
 
-    /// Where a client finds the tools.
-    pub fn mcp_url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, MCP.path)
+    /// Where a client finds what the socket serves: the tools below it, and the model.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Carries connections until it is dropped, with all of them; returns only what broke it.

@@ -5,24 +5,23 @@
 //! ends. It is given a clean environment: `PATH HOME LANG`, and the five variables of [`run`].
 
 use crate::budget::Budget;
+use crate::child::{self, Group, work_end};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::{Ending, Options};
-use proto::turn::TurnInput;
-use rustix::process::{Pid, Signal, kill_process_group};
+use proto::turn::{MCP, TurnInput};
+use rustix::process::Signal;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::{io, os::unix::process::ExitStatusExt, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStderr, ChildStdin, Command};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::process::{ChildStderr, ChildStdin, Command};
+use tokio::time::{timeout, timeout_at};
 
 /// The most of the standard output that becomes the reply, in bytes.
 const LONGEST_REPLY: usize = 256 * 1024;
 /// The longest line of standard error that is looked at for a status.
 const LONGEST_STATUS: usize = 2048;
-/// How long a program may take between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
 /// How long the pipes may stay open once the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);
 const STATUS: &str = "status: ";
@@ -31,7 +30,8 @@ const STATUS: &str = "status: ";
 pub(crate) struct Place<'a> {
     pub options: &'a Options,
     pub socket: &'a Path,
-    pub mcp_url: Option<&'a str>,
+    /// Where there is a bridge: the socket's address on 127.0.0.1.
+    pub url: Option<&'a str>,
 }
 
 /// Runs `input.command` to its end, or to the end of the budget. Its environment has
@@ -77,42 +77,11 @@ struct Captured {
     cut: bool,
 }
 
-/// A process group that is killed when this goes away.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0
-            && let Err(error) = kill_process_group(group, signal)
-        {
-            // The usual reason: all of it has ended already.
-            tracing::debug!(error = &error as &dyn std::error::Error, "no group to signal");
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
 fn environment(command: &mut Command, place: &Place<'_>, input: &TurnInput) {
-    command
-        .env_clear()
-        .env("PATH", &place.options.path)
-        .env("HOME", &place.options.home)
-        .env("LANG", &place.options.lang)
-        .env("ARIZUKO_TURN_ID", input.turn_id.as_str())
-        .env("ARIZUKO_FOLDER", input.folder.as_str())
-        .env("ARIZUKO_TOPIC", input.topic.as_str())
-        .env("ARIZUKO_MCP_SOCKET", place.socket);
-    if let Some(url) = place.mcp_url {
-        command.env("ARIZUKO_MCP_URL", url);
+    child::environment(command, place.options, input);
+    command.env("ARIZUKO_MCP_SOCKET", place.socket);
+    if let Some(url) = place.url {
+        command.env("ARIZUKO_MCP_URL", format!("{url}{}", MCP.path));
     }
 }
 
@@ -163,12 +132,6 @@ async fn serve(
     drop(group);
     log.close().await;
     Ok(End { status, reply })
-}
-
-/// When the program is told to end, so that it can until the budget is over.
-fn work_end(budget: Budget) -> Instant {
-    let left = budget.work.saturating_duration_since(Instant::now());
-    budget.work - GRACE.min(left / 10)
 }
 
 async fn drained<T>(open: bool, streams: impl Future<Output = T>) {

@@ -5,8 +5,10 @@
 //! environment: the socket is its identity, and everything it may do is behind it.
 //!
 //! 1. `GET /turn` says what to do; another attempt that owns the turn ends this one at once.
-//! 2. The harness works: [`offline`] answers without a model, `command` runs a program. Progress
-//!    is reported as it comes, and a report that is lost costs nothing.
+//! 2. The harness works: [`offline`] answers without a model, `command` runs a program, `builtin`
+//!    calls a model and the tools, `claude` runs the Claude Code CLI. Progress is reported as it
+//!    comes, and a report that is lost costs nothing. The two that speak with a model also hear what
+//!    is said while they work.
 //! 3. `POST /turn/result` is repeated until it is accepted or the turn's deadline has passed.
 //!
 //! Invariants:
@@ -16,8 +18,13 @@
 //! - the harness ends before the deadline, early enough for its result to be posted;
 //! - a program that was started is gone, with its descendants, when [`run`] returns.
 
+mod beneath;
 mod bridge;
+mod briefing;
 mod budget;
+mod builtin;
+mod child;
+mod claude;
 mod command;
 mod error;
 mod link;
@@ -26,6 +33,7 @@ mod options;
 mod output;
 mod progress;
 mod retry;
+mod steering;
 mod tools;
 
 pub use error::AntError;
@@ -49,24 +57,40 @@ const LAST_REPORTS: Duration = Duration::from_millis(500);
 pub(crate) struct Ending {
     outcome: Outcome,
     text: Option<String>,
+    /// The harness's own, to go on with.
+    session: Option<String>,
+    /// Up to where messages that came meanwhile are answered too.
+    taken: i64,
 }
 
 impl Ending {
+    fn of(outcome: Outcome, text: Option<String>) -> Self {
+        Self { outcome, text, session: None, taken: 0 }
+    }
+
     fn replied(text: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Replied, text: Some(text.into()) }
+        Self::of(Outcome::Replied, Some(text.into()))
     }
 
     /// The reply has been sent with a tool already.
     fn already_replied() -> Self {
-        Self { outcome: Outcome::Replied, text: None }
+        Self::of(Outcome::Replied, None)
     }
 
     fn silent() -> Self {
-        Self { outcome: Outcome::Silent, text: None }
+        Self::of(Outcome::Silent, None)
     }
 
     fn failed(line: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Failed, text: Some(line.into()) }
+        Self::of(Outcome::Failed, Some(line.into()))
+    }
+
+    fn with_session(self, session: String) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    fn having_taken(self, taken: i64) -> Self {
+        Self { taken, ..self }
     }
 }
 
@@ -102,17 +126,17 @@ async fn turn(options: &Options) -> Result<(), AntError> {
     let input = link.input(options.patience).await?;
     let budget = Budget::of(input.time_left_ms, input.deadline);
     tracing::info!(turn = %input.turn_id, attempt = input.attempt, harness = input.harness.name(), "turn begun");
-    let Ending { outcome, text } = match bridge {
+    let Ending { outcome, text, session, taken } = match bridge {
         None => work(options, &link, &input, budget, None).await?,
         Some(bridge) => {
-            let url = bridge.mcp_url();
+            let url = bridge.url();
             tokio::select! {
                 ending = work(options, &link, &input, budget, Some(&url)) => ending?,
                 error = bridge.serve() => return Err(AntError::Bridge(error)),
             }
         }
     };
-    let result = TurnResult { attempt: input.attempt, outcome, text, session: None, taken: 0 };
+    let result = TurnResult { attempt: input.attempt, outcome, text, session, taken };
     let accepted = link.finish(&result, budget.end).await?;
     tracing::info!(turn = %input.turn_id, ?outcome, duplicate = accepted.duplicate, "result accepted");
     Ok(())
@@ -125,13 +149,13 @@ async fn work(
     link: &Link,
     input: &TurnInput,
     budget: Budget,
-    mcp_url: Option<&str>,
+    url: Option<&str>,
 ) -> Result<Ending, AntError> {
     let (progress, reports) = Progress::channel();
     let mut reporter = std::pin::pin!(progress::report(link, input.attempt, reports));
     let ending = tokio::select! {
         biased;
-        ending = harness(options, link, input, budget, mcp_url, &progress) => ending?,
+        ending = harness(options, link, input, budget, url, &progress) => ending?,
         // It cannot end otherwise while `progress` lives.
         news = &mut reporter => return Err(news.err().unwrap_or(AntError::Superseded)),
     };
@@ -148,16 +172,22 @@ async fn harness(
     link: &Link,
     input: &TurnInput,
     budget: Budget,
-    mcp_url: Option<&str>,
+    url: Option<&str>,
     progress: &Progress,
 ) -> Result<Ending, AntError> {
     match input.harness {
         Harness::Offline => offline::run(link, input, budget, progress).await,
-        // Not reached: each has an arm of its own below.
-        Harness::Claude | Harness::Builtin => Ok(Ending::failed("This harness is not in this release.")),
         Harness::Command => {
-            let place = command::Place { options, socket: link.socket(), mcp_url };
+            let place = command::Place { options, socket: link.socket(), url };
             Ok(command::run(&place, input, budget, progress).await)
+        }
+        Harness::Claude => {
+            let place = claude::Place { options, link, progress, url };
+            Ok(claude::run(&place, input, budget).await)
+        }
+        Harness::Builtin => {
+            let place = builtin::Place { options, link, progress };
+            Ok(builtin::run(&place, input, budget).await)
         }
     }
 }

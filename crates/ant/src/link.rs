@@ -3,7 +3,8 @@
 use crate::AntError;
 use crate::retry::Pauses;
 use proto::turn::{
-    GET_TURN, POST_EVENTS, POST_RESULT, SOCKET, TurnAccepted, TurnEvents, TurnInput, TurnResult,
+    GET_TURN, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET, SteerAsk, Steered, TurnAccepted,
+    TurnEvents, TurnInput, TurnResult,
 };
 use proto::{Endpoint, Method, Nothing, Problem};
 use serde::{Serialize, de::DeserializeOwned};
@@ -119,6 +120,23 @@ impl Link {
                 Ok(())
             }
             Ok(Nothing {}) => Ok(()),
+        }
+    }
+
+    /// Asks, once, for what was said since, and waits as long as `ask` says.
+    pub async fn steer(&self, ask: &SteerAsk) -> Option<Steered> {
+        let limit = ONE_CALL + Duration::from_secs(ask.wait_seconds.into());
+        match self.call("ask for new messages", POST_STEER, ask, limit).await {
+            Ok(steered) => Some(steered),
+            Err(Miss::Passing(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no news");
+                None
+            }
+            // The reports find out that the attempt was given up; this is not the place.
+            Err(Miss::Final(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no news");
+                None
+            }
         }
     }
 

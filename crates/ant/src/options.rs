@@ -20,6 +20,10 @@ pub struct Options {
     pub lang: OsString,
     /// How long to wait for the first answer of routd.
     pub patience: Duration,
+    /// The Claude Code CLI; without it, `claude` of `path`.
+    pub claude: Option<PathBuf>,
+    /// The directory of the skills. It need not be there.
+    pub skills: PathBuf,
 }
 
 impl Options {
@@ -32,6 +36,8 @@ impl Options {
             path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
             lang: "C.UTF-8".into(),
             patience: Duration::from_secs(120),
+            claude: None,
+            skills: "/workspace".into(),
         }
     }
 }
@@ -50,12 +56,14 @@ pub enum UsageError {
     Unknown(String),
 }
 
-const USAGE: &str = "call it as `ant --socket-dir DIR --home DIR [--bridge]`";
+const USAGE: &str =
+    "call it as `ant --socket-dir DIR --home DIR [--bridge] [--claude FILE] [--skills DIR]`";
 
 /// Reads the arguments behind the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, UsageError> {
     let mut arguments = arguments.into_iter();
     let (mut socket_dir, mut home, mut bridge) = (None, None, false);
+    let (mut claude, mut skills) = (None, None);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--socket-dir") => {
@@ -63,12 +71,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, U
             }
             Some("--home") => home = Some(arguments.next().ok_or(UsageError::Value("--home"))?),
             Some("--bridge") => bridge = true,
+            Some("--claude") => {
+                claude = Some(arguments.next().ok_or(UsageError::Value("--claude"))?);
+            }
+            Some("--skills") => {
+                skills = Some(arguments.next().ok_or(UsageError::Value("--skills"))?);
+            }
             _ => return Err(UsageError::Unknown(argument.to_string_lossy().into_owned())),
         }
     }
     let socket_dir = socket_dir.ok_or(UsageError::Missing("--socket-dir"))?;
     let home = home.ok_or(UsageError::Missing("--home"))?;
-    Ok(Options { bridge, ..Options::new(socket_dir, home) })
+    let usual = Options::new(socket_dir, home);
+    let skills = skills.map_or(usual.skills.clone(), PathBuf::from);
+    Ok(Options { bridge, claude: claude.map(PathBuf::from), skills, ..usual })
 }
 
 #[cfg(test)]
@@ -85,6 +101,9 @@ mod tests {
         assert_eq!(options, Options::new("/run/t", "/home/a"));
         assert!(!options.bridge, "a bridge must be asked for");
         assert!(read(&["--socket-dir", "/t", "--home", "/h", "--bridge"]).unwrap().bridge);
+        let given = ["--socket-dir", "/t", "--home", "/h", "--claude", "/c", "--skills", "/s"];
+        let options = read(&given).unwrap();
+        assert_eq!((options.claude, options.skills), (Some("/c".into()), "/s".into()));
     }
 
     #[test]

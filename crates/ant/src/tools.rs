@@ -40,7 +40,7 @@ pub(crate) enum ToolError {
     #[error("the tool `{tool}` said no: {reason}")]
     Refused {
         /// The tool.
-        tool: &'static str,
+        tool: String,
         /// In a line.
         reason: String,
     },
@@ -48,7 +48,7 @@ pub(crate) enum ToolError {
     #[error("the tool `{tool}` could not be reached")]
     Lost {
         /// The tool.
-        tool: &'static str,
+        tool: String,
         /// What went wrong the last time.
         #[source]
         last: Box<dyn Error + Send + Sync>,
@@ -64,9 +64,12 @@ pub(crate) struct Answer {
     pub structured: Option<serde_json::Value>,
 }
 
+/// A tool as it is listed.
+pub(crate) type ListedTool = rmcp::model::Tool;
+
 type Session = RunningService<RoleClient, ClientConfig>;
 
-/// The tools of one turn, called one after the other.
+/// The tools of one turn. What calls it waits for the answer; [`Tools::beside`] is for more at a time.
 pub(crate) struct Tools<'a> {
     link: &'a Link,
     progress: &'a Progress,
@@ -95,7 +98,7 @@ impl<'a> Tools<'a> {
     /// Calls a tool that changes nothing.
     pub async fn read(
         &mut self,
-        tool: &'static str,
+        tool: &str,
         arguments: serde_json::Value,
     ) -> Result<Answer, ToolError> {
         self.call(tool, parameters(tool, arguments)).await
@@ -104,16 +107,75 @@ impl<'a> Tools<'a> {
     /// Calls a tool that changes something; it happens once, however often it must be tried.
     pub async fn change(
         &mut self,
-        tool: &'static str,
+        tool: &str,
         arguments: serde_json::Value,
     ) -> Result<Answer, ToolError> {
         self.changes += 1;
+        let ordinal = self.changes.to_string();
+        self.change_as(&ordinal, tool, arguments).await
+    }
+
+    /// As [`Self::change`], under the caller's own name for the call, which no other call of the attempt has.
+    pub async fn change_as(
+        &mut self,
+        name: &str,
+        tool: &str,
+        arguments: serde_json::Value,
+    ) -> Result<Answer, ToolError> {
         let mut meta = MetaObject::new();
-        let key = format!("{}/{}", self.attempt, self.changes);
+        let key = format!("{}/{name}", self.attempt);
         meta.insert(MCP_IDEMPOTENCY_KEY.into(), key.into());
         let mut call = parameters(tool, arguments);
         call.meta = Some(RequestMetaObject(meta));
         self.call(tool, call).await
+    }
+
+    /// The same tools in a session of its own, for calls that are made beside each other.
+    pub fn beside(&self) -> Self {
+        Self {
+            link: self.link,
+            progress: self.progress,
+            limit: self.limit,
+            attempt: self.attempt.clone(),
+            changes: 0,
+            session: None,
+        }
+    }
+
+    /// The tools that this turn may use.
+    pub async fn list(&mut self) -> Result<Vec<ListedTool>, ToolError> {
+        const LISTING: &str = "tools/list";
+        let mut pauses = Pauses::until(self.limit);
+        let mut refusals = 0;
+        loop {
+            let last = match timeout(pauses.one_try(ONE_CALL), self.try_list()).await {
+                Ok(Ok(tools)) => return Ok(tools),
+                Ok(Err(Miss::Refused(reason))) => {
+                    return Err(ToolError::Refused { tool: LISTING.into(), reason });
+                }
+                Ok(Err(Miss::Passing(error))) => error,
+                Err(elapsed) => elapsed.into(),
+            };
+            refusals = if is_answer(last.as_ref()) { refusals + 1 } else { 0 };
+            tracing::warn!(error = last.as_ref() as &dyn Error, "asking for the tools again");
+            self.session = None;
+            if refusals >= REFUSALS || !pauses.pause().await {
+                return Err(ToolError::Lost { tool: LISTING.into(), last });
+            }
+        }
+    }
+
+    async fn try_list(&mut self) -> Result<Vec<ListedTool>, Miss> {
+        if self.session.is_none() {
+            self.session = Some(self.open().await?);
+        }
+        let Some(session) = &self.session else {
+            return Err(Miss::Passing("there is no session".into()));
+        };
+        session.list_all_tools().await.map_err(|error| match error {
+            ServiceError::McpError(error) => Miss::Refused(line(&error)),
+            error => Miss::Passing(error.into()),
+        })
     }
 
     /// Ends the session. What it leaves behind is nothing that routd would not clean up.
@@ -125,18 +187,16 @@ impl<'a> Tools<'a> {
         }
     }
 
-    async fn call(
-        &mut self,
-        tool: &'static str,
-        call: CallToolRequestParams,
-    ) -> Result<Answer, ToolError> {
+    async fn call(&mut self, tool: &str, call: CallToolRequestParams) -> Result<Answer, ToolError> {
         self.progress.tell(&format!("using {tool}"));
         let mut pauses = Pauses::until(self.limit);
         let mut refusals = 0;
         loop {
             let last = match timeout(pauses.one_try(ONE_CALL), self.one_try(call.clone())).await {
                 Ok(Ok(result)) => return answer(tool, result),
-                Ok(Err(Miss::Refused(reason))) => return Err(ToolError::Refused { tool, reason }),
+                Ok(Err(Miss::Refused(reason))) => {
+                    return Err(ToolError::Refused { tool: tool.to_owned(), reason });
+                }
                 Ok(Err(Miss::Passing(error))) => error,
                 Err(elapsed) => elapsed.into(),
             };
@@ -147,7 +207,7 @@ impl<'a> Tools<'a> {
             // This report also finds out whether the attempt was given up meanwhile.
             self.progress.tell("waiting for the tools");
             if refusals >= REFUSALS || !pauses.pause().await {
-                return Err(ToolError::Lost { tool, last });
+                return Err(ToolError::Lost { tool: tool.to_owned(), last });
             }
         }
     }
@@ -187,19 +247,19 @@ impl<'a> Tools<'a> {
     }
 }
 
-fn parameters(tool: &'static str, arguments: serde_json::Value) -> CallToolRequestParams {
+fn parameters(tool: &str, arguments: serde_json::Value) -> CallToolRequestParams {
     let arguments = match arguments {
         serde_json::Value::Object(fields) => fields,
         _ => JsonObject::new(),
     };
-    CallToolRequestParams::new(tool).with_arguments(arguments)
+    CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments)
 }
 
 fn line(error: &ErrorData) -> String {
     error.message.lines().next().unwrap_or_default().to_owned()
 }
 
-fn answer(tool: &'static str, result: CallToolResult) -> Result<Answer, ToolError> {
+fn answer(tool: &str, result: CallToolResult) -> Result<Answer, ToolError> {
     let texts: Vec<&str> = result
         .content
         .iter()
@@ -207,7 +267,9 @@ fn answer(tool: &'static str, result: CallToolResult) -> Result<Answer, ToolErro
         .collect();
     let text = texts.join("\n");
     match result.is_error {
-        Some(true) => Err(ToolError::Refused { tool, reason: text.trim().to_owned() }),
+        Some(true) => {
+            Err(ToolError::Refused { tool: tool.to_owned(), reason: text.trim().to_owned() })
+        }
         _ => Ok(Answer { text, structured: result.structured_content }),
     }
 }
