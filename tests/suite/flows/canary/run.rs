@@ -151,8 +151,9 @@ impl Run {
             ("CHANNEL_SECRET_TELED".to_owned(), text(OF_BEARERS)),
             ("AUTHD_SERVICE_KEY".to_owned(), text(OF_BEARERS)),
             ("AUTHD_SERVICE_KEY_WEBD".to_owned(), text(OF_BEARERS)),
-            // Nobody reads these, and a file of all secrets has them all the same.
-            ("ANTHROPIC_API_KEY".to_owned(), text(OF_TEXTS)),
+            ("ANTHROPIC_API_KEY".to_owned(), text(OF_BEARERS)),
+            // Nobody reads this, and a file of all secrets has it all the same.
+            ("SLACK_BOT_TOKEN".to_owned(), text(OF_TEXTS)),
         ];
         for (name, value) in &values {
             self.note(name, value.clone().into_bytes());
