@@ -1,7 +1,9 @@
 //! Rotations that meet daemons which are killed, or away, or brought back to the old value.
 
 use super::rotation_order::{Mounts, value};
-use crate::harness::{Mount, Suite, Temper, Traffic, View};
+use crate::harness::{Mount, Suite, Temper, Traffic, View, eventually};
+use db::rusqlite::{Connection, OpenFlags};
+use secrets::{Secret, seal::SecretsKey};
 use std::{fs, path::Path};
 
 const ALL: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
@@ -21,7 +23,7 @@ fn each_daemon_is_killed_while_not_all_have_seen_a_new_value() {
         let old = |mounts: &mut Mounts, name: &str| mounts.of("routd").get(name).to_owned();
         replaced.push([old(&mut mounts, names[0]), old(&mut mounts, names[1])]);
         // Whoever checks has seen it, and whoever presents; by turns.
-        let (checks, presents) = (["authd", "routd"], ["runed", "webd", "proxyd"]);
+        let (checks, presents) = (["authd", "routd"], ["runed", "timed", "webd", "proxyd"]);
         let order: [&[&str]; 2] =
             if round % 2 == 0 { [&checks, &presents] } else { [&presents, &checks] };
         view.taken_up(order[0], || {
@@ -50,6 +52,22 @@ fn database(suite: &Suite, daemon: &str) -> Vec<Vec<u8>> {
     let parts = ["db", "db-wal"].map(|ending| store.join(format!("{daemon}.{ending}")));
     let read = |path: &Path| fs::read(path).unwrap_or_default();
     parts.iter().map(|path| read(path)).collect()
+}
+
+/// The ids of the keys that open the database of `daemon`.
+fn opened_by(suite: &Suite, daemon: &str) -> Vec<String> {
+    let table = if daemon == "authd" { "wraps" } else { "data_keys" };
+    let path = suite.data().join("store").join(format!("{daemon}.db"));
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut wraps = db.prepare(&format!("SELECT key_id FROM {table}")).unwrap();
+    let ids = wraps.query_map([], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
+/// The id of a `SECRETS_KEY`, which tells nothing about it.
+fn key_id(key: &str) -> String {
+    let key = Secret::new(key.as_bytes().to_vec()).unwrap();
+    SecretsKey::new(&key).unwrap().id().to_owned()
 }
 
 /// The last line that a daemon which refused to start has written.
@@ -156,8 +174,18 @@ fn back_to_the_old_value_and_forth_with_restarts_in_between() {
     view.service_key_ends("dashd", &b[1]);
     traffic.end();
 
-    // What was sealed on the way opens with the first key alone.
-    for daemon in ["authd", "routd"] {
+    // And each database is opened by the first key alone, once the overlap of the other has ended.
+    let [first, second] = [&a[2], &b[2]].map(|key| key_id(key));
+    for (daemon, action) in [("authd", "wrap.remove"), ("routd", "key.drop_wrap")] {
+        eventually(&format!("{daemon} lets go of the second key"), || {
+            (opened_by(&suite, daemon) == [first.clone()]).then_some(())
+        });
+        let rows = suite.json(&["audit", "--daemon", daemon, "--limit", "1000"]);
+        let removed = rows.as_array().unwrap().iter().filter(|row| row["action"] == action);
+        assert!(
+            { removed }.any(|row| row.to_string().contains(&second)),
+            "{daemon} has not written down that the second key opens it no more"
+        );
         suite.kill(daemon);
         suite.restart(daemon);
     }
