@@ -78,10 +78,8 @@ impl Upstream {
         openai: Base,
         patience: Duration,
     ) -> Result<Self, StartError> {
-        let client = Client::builder()
-            // A key goes to the address that the operator set, and no further.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+        // Through no proxy, and following no redirect: a key goes to the address that the operator set, and no further.
+        let client = kit::client_builder()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
             .build();
