@@ -79,10 +79,7 @@ impl Upstream {
         patience: Duration,
     ) -> Result<Self, StartError> {
         // Through no proxy, and following no redirect: a key goes to the address that the operator set, and no further.
-        let client = kit::client_builder()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .build();
+        let client = kit::client_builder().connect_timeout(CONNECT).pool_idle_timeout(IDLE).build();
         let client = client.map_err(|error| {
             StartError::Other("the client for models could not be made".into(), Some(error.into()))
         })?;
