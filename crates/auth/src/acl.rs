@@ -15,13 +15,11 @@ use crate::principal::{Principal, PrincipalError};
 pub const OWN_FOLDER_ACTIONS: &[&str] = &[
     "mcp:reply",
     "mcp:send",
-    "mcp:send_file",
     "mcp:edit",
     "mcp:delete",
     "mcp:react",
     "mcp:inspect_messages",
     "mcp:find_messages",
-    "mcp:fetch_history",
     "mcp:inspect_routing",
     "mcp:list_routes",
     "mcp:get_memory",

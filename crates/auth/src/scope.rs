@@ -218,8 +218,6 @@ pub mod scopes {
         ACL_READ = "acl:read";
         /// Give and take rights. What may be given is decided by what the caller holds.
         ACL_WRITE = "acl:write";
-        /// Read the files that agents send.
-        FILES_READ = "files:read";
         /// See what models were used, and what folders may spend on them.
         USAGE_READ = "usage:read";
         /// Set what folders may spend on models.

@@ -222,6 +222,52 @@ pub struct Sent {
     pub ids: Vec<Opaque>,
 }
 
+/// routd asks an adapter to replace a message's text. Served by adapters with the capability `edit`, with
+/// `Idempotency-Key`.
+pub const EDIT: Endpoint<Edit, Nothing> =
+    Endpoint::post("/edit", Needs::Scope("send:write"), "Replace the text of a message");
+
+/// routd asks an adapter to take a message back. Served by adapters with the capability `delete`, with
+/// `Idempotency-Key`.
+pub const DELETE: Endpoint<Delete, Nothing> =
+    Endpoint::post("/delete", Needs::Scope("send:write"), "Take a message back");
+
+/// routd asks an adapter to react to a message. Served by adapters with the capability `react`, with
+/// `Idempotency-Key`.
+pub const REACT: Endpoint<React, Nothing> =
+    Endpoint::post("/react", Needs::Scope("send:write"), "React to a message");
+
+/// A message's new text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Edit {
+    /// The chat.
+    pub chat_jid: Jid,
+    /// The platform's id of the message; the first, where one text became several messages.
+    pub id: Opaque,
+    /// The whole new text, as Markdown.
+    pub content: String,
+}
+
+/// A message to take back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Delete {
+    /// The chat.
+    pub chat_jid: Jid,
+    /// The platform's id of the message.
+    pub id: Opaque,
+}
+
+/// A reaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct React {
+    /// The chat.
+    pub chat_jid: Jid,
+    /// The platform's id of the message.
+    pub id: Opaque,
+    /// The emoji. At most 64 bytes.
+    pub emoji: String,
+}
+
 /// Queue depths.
 pub const STATUS: Endpoint<Nothing, RoutdStatus> =
     Endpoint::get("/v1/status", Needs::Scope("status:read"), "Queue depths");

@@ -11,6 +11,7 @@ mod call;
 mod chat;
 mod delegate;
 mod memory;
+mod mend;
 mod reading;
 mod registry;
 mod request;

@@ -11,13 +11,13 @@ use crate::{
     fault::Fault,
     figures::OutboxLabels,
     ingest::platform_label,
-    store::{channels, count, outbox, outbox::Fate, outbox::Parcel},
+    store::{channels, count, outbox, outbox::Fate, outbox::Kind, outbox::Parcel},
     wake::Wake,
 };
-use kit::{CallOptions, PeerError};
+use kit::{CallOptions, Peer, PeerError};
 use proto::{
-    Timestamp,
-    routd::{SEND, Send, Sent},
+    Nothing, Timestamp,
+    routd::{DELETE, Delete, EDIT, Edit, REACT, React, SEND, Send, Sent},
 };
 use std::{
     collections::HashMap,
@@ -154,18 +154,14 @@ async fn hand_over(app: &Arc<App>, parcel: &Parcel) -> Result<Fate, Fault> {
         app.context.health.degraded(&format!("adapter {platform}"), Some(why.clone()));
         return Ok(unreached(parcel, now, why));
     };
-    let message = Send {
-        chat_jid: parcel.chat_jid.clone(),
-        content: parcel.content.clone(),
-        reply_to: parcel.reply_to.clone(),
-        thread_id: Some(parcel.thread.to_string()).filter(|thread| !thread.is_empty()),
-    };
     let mut options = CallOptions::default();
     options.idempotency_key = Some(parcel.id.clone());
     options.timeout = Some(CALL);
     let asks = registered.remembers() && parcel.attempts < outbox::ASKED_MAX;
     let adapter = app.context.peers.at(daemon, registered.channel.url);
-    let answer = adapter.send(&SEND, &message, options).await;
+    let Some(answer) = say(&adapter, parcel, options).await else {
+        return Ok(Fate::Failed("the platform never had the message".into()));
+    };
     let now = app.now();
     // A doubt of the adapter's own would be its answer again; one about the way to it can be cleared up.
     let broke_off = matches!(answer, Err(PeerError::Unknown { .. }));
@@ -178,6 +174,33 @@ async fn hand_over(app: &Arc<App>, parcel: &Parcel) -> Result<Fate, Fault> {
     };
     app.context.health.degraded(&format!("adapter {platform}"), trouble);
     Ok(fate)
+}
+
+/// Says to an adapter what a parcel is about. Nothing, where that is a message that the platform does not have.
+async fn say(
+    adapter: &Peer,
+    parcel: &Parcel,
+    options: CallOptions,
+) -> Option<Result<Sent, PeerError>> {
+    let (chat_jid, content) = (parcel.chat_jid.clone(), parcel.content.clone());
+    let none = |answer: Result<Nothing, PeerError>| answer.map(|_| Sent { ids: Vec::new() });
+    let id = parcel.target.clone();
+    Some(match parcel.kind {
+        Kind::Send => {
+            let thread_id = Some(parcel.thread.to_string()).filter(|thread| !thread.is_empty());
+            let reply_to = parcel.reply_to.clone();
+            let message = Send { chat_jid, content, reply_to, thread_id };
+            adapter.send(&SEND, &message, options).await
+        }
+        Kind::Edit => {
+            none(adapter.send(&EDIT, &Edit { chat_jid, id: id?, content }, options).await)
+        }
+        Kind::Delete => none(adapter.send(&DELETE, &Delete { chat_jid, id: id? }, options).await),
+        Kind::React => {
+            let react = React { chat_jid, id: id?, emoji: content };
+            none(adapter.send(&REACT, &react, options).await)
+        }
+    })
 }
 
 /// What an adapter's answer means. The second is what is wrong with the adapter, if something is.

@@ -55,6 +55,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "schedules",
         sql: include_str!("../migrations/0007-schedules.sql"),
     },
+    Migration {
+        version: 8,
+        name: "changed messages",
+        sql: include_str!("../migrations/0008-changed-messages.sql"),
+    },
 ];
 
 /// Opens routd's database, and makes it where there is none.

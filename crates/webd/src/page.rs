@@ -167,6 +167,7 @@ fn message(said: &Said, me: &str) -> Markup {
                 Author::Agent(_) => div .rich dir="auto" { (rich(&markdown::parse(&said.content))) },
                 Author::Person { .. } => div .plain dir="auto" { (said.content) },
             }
+            @if let Some(emoji) = &said.reaction { div .reaction { (emoji) } }
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Said {
     pub content: String,
     /// Whether it stands together with the message before it.
     pub follows: bool,
+    /// What the agent reacted with.
+    pub reaction: Option<String>,
 }
 
 /// Who said something.
@@ -97,6 +99,14 @@ impl Story {
         story
     }
 
+    /// The message with this id, if it is on this page.
+    fn said(&mut self, id: &Opaque) -> Option<&mut Said> {
+        self.items.iter_mut().find_map(|item| match item {
+            Item::Said(said) if said.id == *id => Some(said),
+            _ => None,
+        })
+    }
+
     fn add(&mut self, event: FeedEvent, assistant: &str) {
         match event.what {
             FeedItem::Status { text, .. } => self.status = Some(text),
@@ -105,6 +115,19 @@ impl Story {
                 if let Some(text) = note(outcome) {
                     self.items.push(Item::Note { at: event.at, text });
                 }
+            }
+            FeedItem::Edited { id, content } => {
+                if let Some(said) = self.said(&id) {
+                    said.content = content;
+                }
+            }
+            FeedItem::Reacted { id, emoji } => {
+                if let Some(said) = self.said(&id) {
+                    said.reaction = Some(emoji);
+                }
+            }
+            FeedItem::Deleted { id } => {
+                self.items.retain(|item| !matches!(item, Item::Said(said) if said.id == id));
             }
             FeedItem::Message { id, sender, sender_name, from_agent, content, .. } => {
                 let author = if from_agent {
@@ -121,7 +144,14 @@ impl Story {
                 }
                 let follows = matches!(self.items.last(), Some(Item::Said(said))
                     if said.author == author && event.at.0 - said.at.0 < TOGETHER);
-                self.items.push(Item::Said(Said { id, at: event.at, author, content, follows }));
+                self.items.push(Item::Said(Said {
+                    id,
+                    at: event.at,
+                    author,
+                    content,
+                    follows,
+                    reaction: None,
+                }));
             }
         }
     }
@@ -167,6 +197,27 @@ pub enum Told {
         /// What the agent wrote, parsed: see [`Node`].
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Vec<Node>>,
+    },
+    /// `edited`
+    Edited {
+        /// The message's id.
+        id: Opaque,
+        /// The new text, as Markdown.
+        content: String,
+        /// The same, parsed.
+        body: Vec<Node>,
+    },
+    /// `deleted`
+    Deleted {
+        /// The message's id.
+        id: Opaque,
+    },
+    /// `reacted`
+    Reacted {
+        /// The message's id.
+        id: Opaque,
+        /// The emoji.
+        emoji: String,
     },
     /// `status`
     Status {
@@ -214,6 +265,11 @@ impl Told {
                     body,
                 }
             }
+            FeedItem::Edited { id, content } => {
+                Self::Edited { id, body: markdown::parse(&content), content }
+            }
+            FeedItem::Deleted { id } => Self::Deleted { id },
+            FeedItem::Reacted { id, emoji } => Self::Reacted { id, emoji },
             FeedItem::Status { turn_id, text } => Self::Status { turn_id, at, topic, text },
             FeedItem::Done { turn_id, outcome } => {
                 Self::Done { turn_id, at, topic, outcome, note: note(outcome) }
@@ -225,6 +281,9 @@ impl Told {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Message { .. } => "message",
+            Self::Edited { .. } => "edited",
+            Self::Deleted { .. } => "deleted",
+            Self::Reacted { .. } => "reacted",
             Self::Status { .. } => "status",
             Self::Done { .. } => "done",
         }
@@ -288,6 +347,27 @@ mod tests {
         let story = Story::new(closed, "", "A");
         assert_eq!(story.status, None);
         assert_eq!(shape(&story), "n", "silence is said");
+    }
+
+    #[test]
+    fn what_was_changed_is_shown_as_it_is_now() {
+        let id = |text: &str| text.parse::<Opaque>().unwrap();
+        let event =
+            |seq, what| FeedEvent { seq, at: Timestamp(seq), topic: Topic::default(), what };
+        let events = vec![
+            said(1, 0, "agent", ""),
+            said(2, 0, "agent", ""),
+            said(3, 0, "a", ""),
+            event(4, FeedItem::Edited { id: id("m1"), content: "y".into() }),
+            event(5, FeedItem::Deleted { id: id("m2") }),
+            event(6, FeedItem::Reacted { id: id("m3"), emoji: "👍".into() }),
+            event(7, FeedItem::Reacted { id: id("m9"), emoji: "👍".into() }),
+        ];
+        let story = Story::new(FeedPage { events, cursor: 7 }, "", "Andy");
+        assert_eq!(shape(&story), "Dss");
+        let [_, Item::Said(first), Item::Said(second)] = &story.items[..] else { panic!() };
+        assert_eq!((first.content.as_str(), first.reaction.as_deref()), ("y", None));
+        assert_eq!((second.content.as_str(), second.reaction.as_deref()), ("x", Some("👍")));
     }
 
     #[test]

@@ -232,7 +232,10 @@ async fn feed(stage: &Stage, jid: &Jid) -> Result<Vec<Line>, Failure> {
             }
             FeedItem::Message { id, .. } => Some(Line::Person { id: id.into() }),
             FeedItem::Done { turn_id, .. } => Some(Line::Done { turn: turn_id.into() }),
-            FeedItem::Status { .. } => None,
+            FeedItem::Edited { .. }
+            | FeedItem::Deleted { .. }
+            | FeedItem::Reacted { .. }
+            | FeedItem::Status { .. } => None,
         }));
     }
 }

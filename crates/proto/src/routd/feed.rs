@@ -74,6 +74,25 @@ pub enum FeedItem {
         /// The message it answers.
         reply_to: Option<Opaque>,
     },
+    /// The agent replaced the text of a message.
+    Edited {
+        /// The message.
+        id: Opaque,
+        /// The whole new text, as Markdown.
+        content: String,
+    },
+    /// The agent took a message back.
+    Deleted {
+        /// The message.
+        id: Opaque,
+    },
+    /// The agent reacted to a message.
+    Reacted {
+        /// The message.
+        id: Opaque,
+        /// The emoji.
+        emoji: String,
+    },
     /// The agent says what it is doing. Replaced by the next one, and by `Done`.
     Status {
         /// The turn.

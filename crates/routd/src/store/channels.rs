@@ -16,9 +16,14 @@ pub(crate) struct Registered {
 pub(crate) const REMEMBERS: &str = "idempotency";
 
 impl Registered {
+    /// Whether it says that it can do this.
+    pub(crate) fn can(&self, capability: &str) -> bool {
+        self.channel.capabilities.iter().any(|one| one == capability)
+    }
+
     /// Whether it can be asked about a message again: what is out is not sent twice.
     pub(crate) fn remembers(&self) -> bool {
-        self.channel.capabilities.iter().any(|capability| capability == REMEMBERS)
+        self.can(REMEMBERS)
     }
 }
 

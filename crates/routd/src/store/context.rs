@@ -138,7 +138,7 @@ pub(crate) fn observed(
     let mut newest = conn
         .prepare_cached(
             "SELECT seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, folder,
-                 disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin
+                 disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin, deleted_at
              FROM messages
              WHERE folder = ?1 AND disposition = 'observed' AND seq < ?2 AND seq > coalesce(
                  (SELECT max(seq) FROM messages WHERE outbound = 0 AND turn_id =

@@ -1,6 +1,6 @@
 //! The feed: what happened in a chat, in order, with numbers that grow and never repeat.
 
-use super::{parsed, parsed_if_there, time, turns};
+use super::{messages, outbox::Kind, parsed, parsed_if_there, time, turns};
 use proto::{
     Jid, Timestamp, Topic,
     routd::{FeedEvent, FeedItem, TurnEnd},
@@ -22,6 +22,40 @@ pub(crate) fn message(
         "INSERT INTO feed (chat_jid, topic, at, kind, message_seq) VALUES (?1, ?2, ?3, 'message', ?4)",
     )?
     .execute((chat.as_str(), topic.as_str(), now.0, message_seq))?;
+    Ok(())
+}
+
+/// A message was changed. One that was taken back is not told to anybody who has not seen it.
+pub(crate) fn changed(
+    conn: &Connection,
+    message: &messages::Message,
+    kind: Kind,
+    text: Option<&str>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let kind = match kind {
+        Kind::Send => return Ok(()),
+        Kind::Edit => "edited",
+        Kind::Delete => {
+            conn.prepare_cached("DELETE FROM feed WHERE message_seq = ?1")?
+                .execute([message.seq])?;
+            "deleted"
+        }
+        Kind::React => "reacted",
+    };
+    let text = text.filter(|_| kind == "reacted");
+    conn.prepare_cached(
+        "INSERT INTO feed (chat_jid, topic, at, kind, message_seq, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute((
+        message.chat_jid.as_str(),
+        message.topic.as_str(),
+        now.0,
+        kind,
+        message.seq,
+        text,
+    ))?;
     Ok(())
 }
 
@@ -92,7 +126,7 @@ pub(crate) fn page(
     let (mut events, mut bytes) = (Vec::new(), 0);
     for event in rows {
         let event = event?;
-        if let FeedItem::Message { content, .. } = &event.what {
+        if let FeedItem::Message { content, .. } | FeedItem::Edited { content, .. } = &event.what {
             bytes += content.len();
         }
         // One event is always shown, so that a reader gets on.
@@ -116,6 +150,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FeedEvent> {
             content: row.get("content")?,
             reply_to: parsed_if_there(row, "reply_to")?,
         },
+        "edited" => FeedItem::Edited { id: parsed(row, "id")?, content: row.get("content")? },
+        "deleted" => FeedItem::Deleted { id: parsed(row, "id")? },
+        "reacted" => FeedItem::Reacted { id: parsed(row, "id")?, emoji: row.get("text")? },
         "status" => FeedItem::Status { turn_id: parsed(row, "turn_id")?, text: row.get("text")? },
         _ => {
             let outcome: String = row.get("outcome")?;

@@ -66,10 +66,12 @@ pub(crate) struct Message {
     pub(crate) received_at: Timestamp,
     pub(crate) rule: String,
     pub(crate) origin: Origin,
+    /// Whether it was taken back.
+    pub(crate) deleted: bool,
 }
 
 const COLUMNS: &str = "seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, \
-    folder, disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin";
+    folder, disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin, deleted_at";
 
 /// The place of a message that is there already.
 pub(crate) fn place(conn: &Connection, chat: &Jid, id: &Opaque) -> rusqlite::Result<Option<i64>> {
@@ -144,6 +146,41 @@ pub(crate) fn say(
     Ok(conn.last_insert_rowid())
 }
 
+/// Replaces the text of something that was said.
+pub(crate) fn edit(
+    conn: &Connection,
+    seq: i64,
+    content: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE messages SET content = ?2, edited_at = ?3
+         WHERE seq = ?1 AND outbound = 1 AND deleted_at IS NULL",
+    )?
+    .execute((seq, content, now.0))?;
+    Ok(())
+}
+
+/// Takes something back that was said: its text goes, its row stays.
+pub(crate) fn delete(conn: &Connection, seq: i64, now: Timestamp) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE messages SET content = '', deleted_at = ?2
+         WHERE seq = ?1 AND outbound = 1 AND deleted_at IS NULL",
+    )?
+    .execute((seq, now.0))?;
+    Ok(())
+}
+
+/// The platform's id of a message: its own where it came in, what the platform gave it where it went out.
+pub(crate) fn platform_id(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Opaque>> {
+    conn.prepare_cached(
+        "SELECT CASE m.outbound WHEN 0 THEN m.id ELSE
+             (SELECT platform_id FROM sent_ids WHERE message_seq = m.seq ORDER BY platform_id LIMIT 1)
+         END AS id FROM messages AS m WHERE m.seq = ?1",
+    )?
+    .query_row([seq], |row| parsed_if_there(row, "id"))
+}
+
 /// The messages with this id, in this chat or in any: at most two, which is enough to know that it is not one.
 pub(crate) fn find(
     conn: &Connection,
@@ -188,7 +225,7 @@ pub(crate) fn said_in(
 ) -> rusqlite::Result<Vec<Message>> {
     conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM messages
-         WHERE turn_id = ?1 AND outbound = 1 AND chat_jid = ?2 ORDER BY seq"
+         WHERE turn_id = ?1 AND outbound = 1 AND chat_jid = ?2 AND deleted_at IS NULL ORDER BY seq"
     ))?
     .query_map((turn_id, chat.as_str()), read)?
     .collect()
@@ -249,7 +286,8 @@ pub(crate) fn recent(
     let mut newest = conn
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM messages
-             WHERE chat_jid = ?1 AND folder = ?2 AND seq < ?3 ORDER BY seq DESC LIMIT ?4"
+             WHERE chat_jid = ?1 AND folder = ?2 AND seq < ?3 AND deleted_at IS NULL
+             ORDER BY seq DESC LIMIT ?4"
         ))?
         .query_map((chat.as_str(), folder.as_str(), before, limit), read)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -361,5 +399,6 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
         received_at: time(row, "received_at")?,
         rule: row.get("rule")?,
         origin: parsed(row, "origin")?,
+        deleted: row.get::<_, Option<i64>>("deleted_at")?.is_some(),
     })
 }

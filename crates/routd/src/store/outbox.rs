@@ -1,6 +1,6 @@
 //! What goes out to platforms: one row for each message, with its fate.
 
-use super::{channels, parsed, parsed_if_there, time};
+use super::{channels, messages, parsed, parsed_if_there, time};
 use crate::{fault::Fault, ids};
 use proto::{Jid, Opaque, Timestamp, Topic, routd::Sent};
 use rusqlite::{Connection, Row};
@@ -15,9 +15,57 @@ pub(crate) const ASKED_MAX: u32 = 5;
 /// put off by a clock that has been set back since, and is due.
 pub(crate) const WAIT_MAX: i64 = 60 * 60 * 1_000;
 
-/// A message that is to be sent.
+/// What is to be done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Send,
+    Edit,
+    Delete,
+    React,
+}
+
+impl Kind {
+    /// Its name in the database, and the capability of an adapter that can do it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Edit => "edit",
+            Self::Delete => "delete",
+            Self::React => "react",
+        }
+    }
+
+    /// What was done, as an agent is told.
+    pub(crate) const fn done(self) -> &'static str {
+        match self {
+            Self::Send => "sending",
+            Self::Edit => "new text",
+            Self::Delete => "deletion",
+            Self::React => "reaction",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = UnknownKind;
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        let all = [Self::Send, Self::Edit, Self::Delete, Self::React];
+        let found = all.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
+/// The text names nothing that is done with a message.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is nothing that is done with a message")]
+pub(crate) struct UnknownKind(String);
+
+/// A message that is to be sent, or a change of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
+    pub(crate) kind: Kind,
+    /// For a change: the platform's id of the message, where it has one.
+    pub(crate) target: Option<Opaque>,
     pub(crate) seq: i64,
     /// Travels as `Idempotency-Key`.
     pub(crate) id: String,
@@ -74,20 +122,36 @@ pub(crate) fn add(
     delivered: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    add_change(conn, message_seq, chat, Kind::Send, None, delivered, now)
+}
+
+/// The same with a change of a message.
+pub(crate) fn add_change(
+    conn: &Connection,
+    message_seq: i64,
+    chat: &Jid,
+    kind: Kind,
+    text: Option<&str>,
+    delivered: bool,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let (state, ended_at) = if delivered { ("sent", Some(now.0)) } else { ("pending", None) };
     conn.prepare_cached(
-        "INSERT INTO outbox (id, message_seq, chat_jid, platform, state, created_at, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO outbox (id, kind, message_seq, text, chat_jid, platform, state, created_at,
+             ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
-    .execute((
+    .execute(rusqlite::params![
         ids::fresh("o"),
+        kind.name(),
         message_seq,
+        text,
         chat.as_str(),
         chat.platform(),
         state,
         now.0,
         ended_at,
-    ))?;
+    ])?;
     Ok(())
 }
 
@@ -110,8 +174,8 @@ pub(crate) fn take(
 ) -> Result<Vec<Parcel>, Fault> {
     let parcels = conn
         .prepare_cached(
-            "SELECT o.seq, o.id, o.message_seq, o.chat_jid, o.attempts, o.created_at, m.content,
-                 m.thread, m.reply_to
+            "SELECT o.seq, o.id, o.kind, o.message_seq, o.chat_jid, o.attempts, o.created_at,
+                 coalesce(o.text, m.content) AS content, m.thread, m.reply_to
              FROM outbox AS o JOIN messages AS m ON m.seq = o.message_seq
              WHERE o.state = 'pending' AND o.platform = ?3
                AND o.not_before NOT BETWEEN ?1 + 1 AND ?4
@@ -124,7 +188,11 @@ pub(crate) fn take(
         )?
         .query_map((now.0, limit, platform, now.plus(WAIT_MAX).0, now.plus(HOLD_MS).0), read)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    for parcel in &parcels {
+    let mut parcels = parcels;
+    for parcel in &mut parcels {
+        if parcel.kind != Kind::Send {
+            parcel.target = messages::platform_id(conn, parcel.message_seq)?;
+        }
         let changed = conn
             .prepare_cached(
                 "UPDATE outbox SET state = 'sending', attempts = attempts + 1
@@ -239,6 +307,8 @@ pub(crate) fn reconcile(conn: &Connection, prefix: &str) -> rusqlite::Result<usi
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
     Ok(Parcel {
+        kind: parsed(row, "kind")?,
+        target: None,
         seq: row.get("seq")?,
         id: row.get("id")?,
         message_seq: row.get("message_seq")?,

@@ -8,7 +8,11 @@ use rusqlite::Connection;
 pub(crate) fn steps(conn: &Connection, message: &Message) -> rusqlite::Result<Vec<TraceStep>> {
     let step =
         |at: Timestamp, what: &str, detail: String| TraceStep { at, what: what.into(), detail };
-    let mut steps = vec![step(message.received_at, "received", format!("seq {}, origin {}", message.seq, message.origin))];
+    let mut steps = vec![step(
+        message.received_at,
+        "received",
+        format!("seq {}, origin {}", message.seq, message.origin),
+    )];
     if !message.outbound {
         let place = message.folder.as_ref().map_or_else(|| "nowhere".into(), ToString::to_string);
         let detail = format!("{} to {place} by {}", message.disposition, message.rule);
@@ -67,10 +71,12 @@ fn said(conn: &Connection, turn_id: &str) -> rusqlite::Result<Vec<TraceStep>> {
 
 fn sent(conn: &Connection, message_seq: i64) -> rusqlite::Result<Vec<TraceStep>> {
     conn.prepare_cached(
-        "SELECT id, state, attempts, detail, created_at, ended_at FROM outbox WHERE message_seq = ?1",
+        "SELECT id, kind, state, attempts, detail, created_at, ended_at FROM outbox WHERE message_seq = ?1",
     )?
     .query_map([message_seq], |row| {
         let (id, state): (String, String) = (row.get("id")?, row.get("state")?);
+        let kind: String = row.get("kind")?;
+        let change = if kind == "send" { String::new() } else { format!(" ({kind})") };
         let (attempts, detail): (i64, String) = (row.get("attempts")?, row.get("detail")?);
         let ended_at: Option<i64> = row.get("ended_at")?;
         let at = ended_at.map_or_else(|| time(row, "created_at"), |at| Ok(Timestamp(at)))?;
@@ -79,7 +85,7 @@ fn sent(conn: &Connection, message_seq: i64) -> rusqlite::Result<Vec<TraceStep>>
         Ok(TraceStep {
             at,
             what: format!("outbox.{state}"),
-            detail: format!("{id}{tries}{colon}{detail}"),
+            detail: format!("{id}{change}{tries}{colon}{detail}"),
         })
     })?
     .collect()

@@ -204,6 +204,38 @@ function heard(said) {
   }
 }
 
+/** The agent replaced a text. */
+function edited(change) {
+  const body = shown.get(change.id)?.querySelector(".rich");
+  if (!body) return;
+  keepingPlace(() => {
+    body.replaceChildren(...rich(change.body));
+    addCopyButtons(body);
+  });
+}
+
+/** The agent took a message back. */
+function deleted(change) {
+  const entry = shown.get(change.id);
+  if (!entry) return;
+  shown.delete(change.id);
+  const [before, after] = [entry.previousElementSibling, entry.nextElementSibling];
+  keepingPlace(() => {
+    entry.remove();
+    if (before?.matches(".day") && (!after || after.matches(".day"))) before.remove();
+    if (after?.matches(".message")) place(after);
+  });
+}
+
+function reacted(change) {
+  const entry = shown.get(change.id);
+  if (!entry) return;
+  keepingPlace(() => {
+    entry.querySelector(".reaction")?.remove();
+    entry.append(make("div", { class: "reaction" }, change.emoji));
+  });
+}
+
 function doing(text) {
   keepingPlace(() => {
     $("doing").textContent = text || "Thinking…";
@@ -450,6 +482,9 @@ function listen() {
     if (source.readyState === EventSource.CLOSED) lookAgain();
   };
   on("message", heard);
+  on("edited", edited);
+  on("deleted", deleted);
+  on("reacted", reacted);
   on("status", (event) => doing(event.text));
   on("done", done);
 }

@@ -270,6 +270,10 @@ fn shown(event: FeedEvent) -> Option<Value> {
                 "reply_to": reply_to,
             }))
         }
-        FeedItem::Status { .. } | FeedItem::Done { .. } => None,
+        FeedItem::Edited { .. }
+        | FeedItem::Deleted { .. }
+        | FeedItem::Reacted { .. }
+        | FeedItem::Status { .. }
+        | FeedItem::Done { .. } => None,
     }
 }
