@@ -108,6 +108,9 @@ pub(super) fn shown_certificate(suite: &Suite) -> Option<Vec<u8>> {
     client.peer_certificates().map(|chain| chain[0].to_vec())
 }
 
+/// How long a replaced value is accepted here.
+const OVERLAP_SECONDS: u64 = 4;
+
 fn secret(fill: char) -> String {
     fill.to_string().repeat(43)
 }
@@ -136,7 +139,10 @@ fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
     assert_ne!(old, new);
     assert_eq!(new, fingerprint("CHANNEL_SECRET", "webd"), "both sides have the same value");
     let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
-    assert!(state["previous_accepted_until"].is_string(), "the old one has its overlap: {state}");
+    // On a busy machine it may be over before this looks.
+    let is_over = state["age_seconds"].as_u64() >= Some(OVERLAP_SECONDS);
+    let has_overlap = state["previous_accepted_until"].is_string();
+    assert!(has_overlap || is_over, "the old one has its overlap: {state}");
     // Whoever still presented the old one would be refused from here on.
     eventually("the overlap ends", || {
         let state = names_of(&suite.secrets(), "routd", "CHANNEL_SECRET");
@@ -178,7 +184,7 @@ fn rotate_everything(suite: &Suite, mut put: impl FnMut(&[(&str, &str)])) {
 #[test]
 fn every_secret_of_a_dotenv_changes_while_asks_run() {
     let mut suite = Suite::made();
-    suite.set("SECRETS_OVERLAP", "4s").start_up();
+    suite.set("SECRETS_OVERLAP", &format!("{OVERLAP_SECONDS}s")).start_up();
     rotate_everything(&suite, |values| suite.edit_dotenv(values));
     // What was sealed under the old key opens under the new one after a restart.
     assert_eq!(suite.process("up").stop(), Some(0));
@@ -190,7 +196,7 @@ fn every_secret_of_a_dotenv_changes_while_asks_run() {
 fn every_secret_of_a_projected_volume_changes_under_separate_processes() {
     let mut suite = Suite::made();
     let mount = suite.mount();
-    suite.set("SECRETS_OVERLAP", "4s").start_apart();
+    suite.set("SECRETS_OVERLAP", &format!("{OVERLAP_SECONDS}s")).start_apart();
     let mount = std::cell::RefCell::new(mount);
     rotate_everything(&suite, |values| Mount::set(&mut mount.borrow_mut(), values));
 }
