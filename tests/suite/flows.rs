@@ -5,6 +5,7 @@ mod canary;
 mod chaos;
 mod docker;
 mod documents;
+mod drill;
 mod hygiene;
 mod kills;
 mod main_job;

@@ -43,19 +43,32 @@ fn with_engine<T: Send>(work: impl AsyncFnOnce(Docker) -> T + Send) -> T {
 /// Whether there is an engine, with the image in it. Says once why not.
 fn here() -> bool {
     static HERE: OnceLock<bool> = OnceLock::new();
-    *HERE.get_or_init(|| {
-        let made = UnixStream::connect(SOCKET)
-            .map_err(|error| format!("no engine at {SOCKET}: {error}"))
-            .and_then(|_| image());
-        if let Err(why) = &made {
-            eprintln!("docker: not verified ({why})");
-        }
-        made.is_ok()
-    })
+    *HERE.get_or_init(|| has(IMAGE, |_| Ok(())))
 }
 
-/// Makes the image from the program and the libraries that it needs.
-fn image() -> Result<(), String> {
+/// Whether there is an engine, now with this image in it. Says why not.
+pub(super) fn has(name: &str, more: impl Fn(&Path) -> std::io::Result<()>) -> bool {
+    let made = UnixStream::connect(SOCKET)
+        .map_err(|error| format!("no engine at {SOCKET}: {error}"))
+        .and_then(|_| image(name, more));
+    if let Err(why) = &made {
+        eprintln!("docker: not verified ({why})");
+    }
+    made.is_ok()
+}
+
+/// Copies the libraries that a program needs.
+pub(super) fn libraries(program: &Path, to: &Path) -> std::io::Result<()> {
+    let needs = Command::new("ldd").arg(program).output()?.stdout;
+    let needs = String::from_utf8_lossy(&needs).into_owned();
+    for library in needs.split_whitespace().filter(|word| word.starts_with('/')) {
+        fs::copy(library, to.join(Path::new(library).file_name().unwrap()))?;
+    }
+    Ok(())
+}
+
+/// Makes an image from the program, the libraries that it needs, and what `more` puts beside them.
+fn image(name: &str, more: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), String> {
     let place = tempfile::tempdir().map_err(|error| error.to_string())?;
     let root = place.path();
     let lay_out = || -> std::io::Result<Vec<u8>> {
@@ -68,11 +81,8 @@ fn image() -> Result<(), String> {
         symlink("arizuko", root.join("bin/ant"))?;
         // Smaller, where there is a tool for it.
         let _as_it_is = Command::new("strip").arg(root.join("bin/arizuko")).status().is_err();
-        let needs = Command::new("ldd").arg(program()).output()?.stdout;
-        let needs = String::from_utf8_lossy(&needs).into_owned();
-        for library in needs.split_whitespace().filter(|word| word.starts_with('/')) {
-            fs::copy(library, root.join("lib").join(Path::new(library).file_name().unwrap()))?;
-        }
+        libraries(&program(), &root.join("lib"))?;
+        more(root)?;
         let roots = Path::new("/etc/ssl/certs/ca-certificates.crt");
         if roots.exists() {
             fs::copy(roots, root.join("etc/ssl/certs/ca-certificates.crt"))?;
@@ -81,7 +91,7 @@ fn image() -> Result<(), String> {
     };
     let tar = lay_out().map_err(|error| format!("cannot make an image: {error}"))?;
     with_engine(async |docker: Docker| {
-        let (repo, tag) = IMAGE.split_once(':').unwrap();
+        let (repo, tag) = name.split_once(':').unwrap();
         let options = CreateImageOptionsBuilder::new()
             .from_src("-")
             .repo(repo)
@@ -96,14 +106,18 @@ fn image() -> Result<(), String> {
 }
 
 /// An instance whose agents are containers. They are gone when this is dropped.
-struct Contained {
-    suite: Suite,
+pub(super) struct Contained {
+    pub(super) suite: Suite,
 }
 
 impl Contained {
     fn made() -> Self {
+        Self::of(IMAGE)
+    }
+
+    pub(super) fn of(image: &str) -> Self {
         let mut suite = Suite::made();
-        suite.set("CONTAINER_BACKEND", "docker").set("CONTAINER_IMAGE", IMAGE);
+        suite.set("CONTAINER_BACKEND", "docker").set("CONTAINER_IMAGE", image);
         suite.set("SOME_CANARY", CANARY);
         Self { suite }
     }
@@ -130,7 +144,7 @@ impl Contained {
         })
     }
 
-    fn none_left(&self) {
+    pub(super) fn none_left(&self) {
         eventually("no container is left", || self.containers().is_empty().then_some(()));
     }
 }

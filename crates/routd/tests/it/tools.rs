@@ -35,7 +35,25 @@ async fn a_reply_is_heard_before_the_turn_ends_and_not_twice() {
     let agent = agent_of(&stage, CHAT, 0).await;
     assert_eq!(
         agent.tools().await,
-        ["reply", "send", "inspect_messages", "get_memory", "set_memory", "http_request"]
+        [
+            "reply",
+            "send",
+            "edit",
+            "delete",
+            "react",
+            "inspect_messages",
+            "find_messages",
+            "list_routes",
+            "inspect_routing",
+            "get_memory",
+            "set_memory",
+            "http_request",
+            "schedule_task",
+            "list_tasks",
+            "pause_task",
+            "resume_task",
+            "cancel_task",
+        ]
     );
     let told = agent.tool("reply", json!({ "content": "on it" }), Some("t/1/1")).await;
     assert!(!told.is_error && told.structured["id"].is_string(), "{told:?}");
@@ -83,6 +101,30 @@ async fn one_folder_does_not_reach_another() {
     );
     assert!(!agent.tool("reply", json!({ "content": "still here" }), None).await.is_error);
     Agent::on(&borea).result(Outcome::Silent, None).await.unwrap();
+
+    // Each refusal is written down: who, what and why, and nothing that was presented.
+    agent.tool("give_me_everything", json!({}), None).await;
+    let rows = eventually("the refusals are in the audit", async || {
+        let audit = stage.call(&AUDIT, &AuditQuery::default(), &stage.operator()).await.unwrap();
+        let rows: Vec<_> =
+            audit.rows.into_iter().filter(|row| row.action == "request.refuse").collect();
+        let has = |target: &str, why: &str| {
+            let why = format!("reason={why} ");
+            rows.iter().any(|row| row.target == target && row.detail.starts_with(&why))
+        };
+        let all = has("mcp:send", "forbidden")
+            && has("mcp:send", "not_found")
+            && has("mcp:inspect_messages", "forbidden")
+            && has("mcp:unknown", "not_found");
+        all.then_some(rows)
+    });
+    let rows = rows.await;
+    assert!(
+        rows.iter()
+            .all(|row| row.actor.starts_with("turn:") && row.detail.contains("folder:atlas"))
+    );
+    let told = serde_json::to_string(&rows).unwrap();
+    assert!(!told.contains("borea") && !told.contains("give_me"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

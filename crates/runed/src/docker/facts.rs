@@ -5,7 +5,6 @@ use crate::backend::{Description, Refusal};
 use bollard::models::SystemInfo;
 use proto::turn::Harness;
 
-
 /// An engine, as it described itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -83,12 +82,22 @@ impl Facts {
         }
         let mut missing = self.too_little();
         missing.extend(self.user.clone().err());
+        if admits_vsock(&self.version) {
+            let text = "this engine lets containers make vsock sockets, which reach a virtual machine's host (23.0 does not)";
+            missing.push(text.into());
+        }
         missing.push("containers share the machine's kernel".into());
         missing.push("the disk space of a home is not bounded".into());
         missing.push("a run whose time is over while runed is away ends when runed is back".into());
         let harnesses = Harness::ALL.into_iter().filter(|harness| self.admits(*harness).is_ok());
         Description { enforced, missing, harnesses: harnesses.map(Harness::name).collect() }
     }
+}
+
+/// Whether the filter of this version lets vsock sockets be made. What cannot be read is taken for old.
+fn admits_vsock(version: &str) -> bool {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_none_or(|major| major < 23)
 }
 
 #[cfg(test)]
@@ -109,7 +118,10 @@ mod tests {
     fn a_program_runs_only_where_it_is_bounded_and_filtered() {
         let whole = Facts::of(&info(&["name=seccomp,profile=default"]), OWN, None);
         assert_eq!(whole.admits(Harness::Command).unwrap().container, OWN);
-        assert_eq!(whole.describe(None, false).harnesses, ["offline", "command", "claude", "builtin"]);
+        assert_eq!(
+            whole.describe(None, false).harnesses,
+            ["offline", "command", "claude", "builtin"]
+        );
         let unbounded =
             SystemInfo { memory_limit: Some(false), ..info(&["name=seccomp,profile=default"]) };
         for (info, lack) in [
@@ -124,6 +136,17 @@ mod tests {
             let described = facts.describe(None, false);
             assert_eq!(described.harnesses, ["offline", "builtin"]);
             assert!(described.missing.iter().any(|text| text.contains(lack)), "{described:?}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_admits_vsock_is_said_to() {
+        for (version, admits) in
+            [("20.10.24+dfsg1", true), ("", true), ("23.0.0", false), ("28.2.2", false)]
+        {
+            let info = SystemInfo { server_version: Some(version.into()), ..info(&[]) };
+            let missing = Facts::of(&info, OWN, None).describe(None, false).missing;
+            assert_eq!(missing.iter().any(|text| text.contains("vsock")), admits, "{version}");
         }
     }
 
