@@ -160,6 +160,15 @@ fn auth(body: &[u8]) -> Result<Auth, Trouble> {
     Ok(parse::<Login>(body)?.auth)
 }
 
+/// The version that a mount says its KV engine has; `None` where it says none.
+pub(crate) fn engine_version(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Mount {
+        options: Option<BTreeMap<String, String>>,
+    }
+    parse::<Body<Mount>>(body).ok()?.data.options?.remove("version")
+}
+
 /// What an answer that is not good says, as far as it is one of the phrases that we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phrase {
@@ -191,6 +200,7 @@ pub(crate) fn phrase(body: &[u8]) -> Phrase {
         ("node not active", Phrase::NotActive),
         ("no handler for route", Phrase::NoHandler),
         ("unsupported path", Phrase::NoHandler),
+        ("namespace not found", Phrase::NoHandler),
         ("versioned k/v", Phrase::OtherVersion),
         ("check-and-set", Phrase::CheckAndSet),
     ];

@@ -8,6 +8,10 @@ use crate::{
     trouble::Trouble,
 };
 use async_trait::async_trait;
+use rustify::{
+    endpoint::Endpoint,
+    enums::{RequestMethod, RequestType, ResponseType},
+};
 use secrets::{Answer, Name, SecretSource, SecretWriter, SourceError};
 use serde_json::{Map, Value};
 use std::{
@@ -138,10 +142,24 @@ impl Vault {
         let reply = session.read(request).await?;
         match reply.status.as_u16() {
             200 => Ok(Some((Metadata::parse(&reply.body)?, reply.date))),
-            404 => self.not_there(&reply.body).map(|()| None),
+            404 => {
+                self.not_there(&reply.body)?;
+                self.check_engine(session).await.map(|()| None)
+            }
             403 => Err(Trouble::Forbidden(format!("read {mount}/metadata/{path}"))),
             status => Err(Trouble::Status(status)),
         }
+    }
+
+    /// Whether the engine is of version 2: one of version 1 has no entry `metadata/PATH` either, and
+    /// would take what is written to `data/PATH` for an entry of that name.
+    async fn check_engine(&self, session: &mut Session) -> Result<(), Trouble> {
+        let mount = &self.address.mount;
+        let reply = session.read(|| Mount(mount.clone())).await?;
+        // Where it may not be asked, the entry is just not there.
+        let is_old = reply.status.is_success()
+            && answers::engine_version(&reply.body).as_deref() != Some("2");
+        if is_old { Err(Trouble::OtherVersion(mount.clone())) } else { Ok(()) }
     }
 
     /// The keys of one version; `None` where it has been deleted meanwhile.
@@ -256,6 +274,23 @@ impl SecretSource for Vault {
 
     fn writer(&self) -> Option<&dyn SecretWriter> {
         Some(self)
+    }
+}
+
+/// What is mounted there: every token may ask that of a mount in which it may do anything.
+struct Mount(String);
+
+impl Endpoint for Mount {
+    type Response = ();
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        format!("sys/internal/ui/mounts/{}", self.0)
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::GET
     }
 }
 
