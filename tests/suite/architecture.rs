@@ -45,7 +45,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("clap", &["arizuko"], "the command line is arizuko's"),
     (
         "axum",
-        &["kit", "authd", "routd", "runed", "webd", "proxyd"],
+        &["kit", "authd", "routd", "runed", "timed", "webd", "proxyd"],
         "HTTP is kit's and each daemon's http.rs",
     ),
     (
