@@ -17,3 +17,4 @@ mod rotation_down;
 mod rotation_leaked;
 mod rotation_load;
 mod rotation_order;
+mod schedules;

@@ -4,7 +4,7 @@ use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kit::parse;
-use proto::{Daemon, Folder, Jid, Opaque, Timestamp, Topic, routd::{LinkKind, Signature}, turn::Harness};
+use proto::{Daemon, Folder, Jid, Opaque, Timestamp, Topic, routd::{LinkKind, Missed, Signature}, turn::Harness};
 use std::{path::PathBuf, time::Duration};
 
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
@@ -91,6 +91,9 @@ pub enum Command {
     /// Rights: who may do what to which folder, and why
     #[command(subcommand)]
     Acl(Acl),
+    /// Schedules: messages that come to a folder's agent at their time
+    #[command(subcommand)]
+    Task(Task),
     /// Print a one-time link that logs this operator in
     Login,
     /// What was done and what was refused, newest first
@@ -390,6 +393,64 @@ pub struct OwnerArg {
     /// A person's, by the address they write from: turns that answer this person alone may have it spent
     #[arg(long, value_name = "ADDRESS")]
     pub person: Option<String>,
+}
+
+/// What to do with schedules.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Have a message come once or again and again
+    Add {
+        /// When: "0 9 * * mon-fri", @daily, "every 15m" or "at 2026-12-01T09:00"
+        when: String,
+        /// The message
+        text: String,
+        /// Whose agent gets it
+        #[arg(long, default_value = "main")]
+        folder: Folder,
+        /// Where the reply goes [default: a web chat of its own]
+        #[arg(long, value_name = "JID")]
+        chat: Option<Jid>,
+        /// The topic of that chat
+        #[arg(long)]
+        topic: Option<Topic>,
+        /// By whose clock [default: UTC]
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// What becomes of times that pass while nothing runs: skip, once or all
+        #[arg(long, default_value = "once")]
+        missed: Missed,
+    },
+    /// The schedules, and when each fires next
+    List {
+        /// Those of this folder alone
+        #[arg(long)]
+        folder: Option<Folder>,
+    },
+    /// What a schedule did last, newest first
+    Log {
+        /// Its id
+        id: Opaque,
+    },
+    /// Have a schedule fire no more until it is resumed
+    Pause {
+        /// Its id
+        id: Opaque,
+    },
+    /// Have a paused schedule fire again, from now on
+    Resume {
+        /// Its id
+        id: Opaque,
+    },
+    /// Have a schedule fire now, besides its own times
+    Run {
+        /// Its id
+        id: Opaque,
+    },
+    /// Remove a schedule and its log
+    Rm {
+        /// Its id
+        id: Opaque,
+    },
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

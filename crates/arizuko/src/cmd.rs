@@ -9,6 +9,7 @@ mod settings;
 mod status;
 mod stdin;
 mod tables;
+mod task;
 mod tenant_secret;
 
 use crate::{
@@ -53,6 +54,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Token(command) => tables::token(&instance, command, output).await,
         Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
         Command::Acl(command) => acl::run(&instance, command, output).await,
+        Command::Task(command) => task::run(&instance, command, output).await,
         Command::Login => login(&instance, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,

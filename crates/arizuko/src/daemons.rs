@@ -22,6 +22,7 @@ pub static PROGRAMS: &[Program] = &[
     program!(authd Authd),
     program!(routd Routd),
     program!(runed Runed),
+    program!(timed Timed),
     program!(webd Webd),
     program!(proxyd Proxyd),
 ];

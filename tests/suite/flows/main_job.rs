@@ -156,5 +156,5 @@ fn an_operator_sees_and_changes_where_messages_go() {
     for (daemon, code) in [("routd", 0), ("proxyd", 0)] {
         assert_eq!(suite.run(&["health", daemon]).status.code(), Some(code));
     }
-    assert_eq!(suite.json(&["status"])["daemons"].as_array().unwrap().len(), 5);
+    assert_eq!(suite.json(&["status"])["daemons"].as_array().unwrap().len(), 6);
 }

@@ -4,10 +4,11 @@
 use crate::harness::{Mount, Suite, Temper, Traffic, View, eventually};
 
 /// Which daemons use each secret, and so what stands in each one's directory.
-const USED: [(&str, &[&str]); 5] = [
+const USED: [(&str, &[&str]); 6] = [
     ("authd", &["SECRETS_KEY", "AUTHD_SERVICE_KEY"]),
     ("routd", &["SECRETS_KEY", "CHANNEL_SECRET", "AUTHD_SERVICE_KEY"]),
     ("runed", &["AUTHD_SERVICE_KEY"]),
+    ("timed", &["AUTHD_SERVICE_KEY"]),
     ("webd", &["CHANNEL_SECRET", "AUTHD_SERVICE_KEY"]),
     ("proxyd", &["AUTHD_SERVICE_KEY"]),
 ];

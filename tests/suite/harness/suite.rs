@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The daemons of the suite.
-pub const DAEMONS: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
+pub const DAEMONS: [&str; 6] = ["authd", "routd", "runed", "timed", "webd", "proxyd"];
 
 /// A self-signed pair for the edge.
 pub struct Tls {
@@ -120,7 +120,7 @@ impl Suite {
 
     /// Starts every daemon as a process of its own and waits until each is ready.
     pub fn start_apart(&mut self) -> &mut Self {
-        for (daemon, port) in DAEMONS.into_iter().zip([8081, 8080, 8082, 8086, 8091]) {
+        for (daemon, port) in DAEMONS.into_iter().zip([8081, 8080, 8082, 8083, 8086, 8091]) {
             let setting = if daemon == "routd" { "ROUTER".into() } else { daemon.to_uppercase() };
             let url = format!("http://{}:{port}", self.address);
             self.set(&format!("{setting}_URL"), &url);
@@ -141,6 +141,7 @@ impl Suite {
             "authd" => 8081,
             "routd" => 8080,
             "runed" => 8082,
+            "timed" => 8083,
             "webd" => 8086,
             _ => 8090,
         };

@@ -16,6 +16,7 @@ mod links;
 mod restart;
 mod routing;
 mod runed;
+mod schedules;
 mod secrets;
 mod stage;
 mod start;

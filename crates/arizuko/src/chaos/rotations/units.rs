@@ -59,7 +59,8 @@ const KEY: Name = Name::literal("PROXYD_TLS_KEY");
 /// The adapters: webd, and those of the chat platform, which are played.
 const ADAPTERS: [Daemon; 3] = [Daemon::Webd, Daemon::Teled, Daemon::Slakd];
 /// The daemons that prove themselves to authd.
-const PRESENTERS: [Daemon; 4] = [Daemon::Routd, Daemon::Runed, Daemon::Webd, Daemon::Proxyd];
+const PRESENTERS: [Daemon; 5] =
+    [Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Webd, Daemon::Proxyd];
 
 impl Unit {
     /// Its name in reports.
@@ -158,7 +159,7 @@ mod tests {
     fn every_secret_that_exists_is_rotated_over_both_sources() {
         let both: BTreeSet<String> =
             names(SourceKind::Dotenv).union(&names(SourceKind::Directory)).cloned().collect();
-        let platform = ["TIMED", "ONBOD", "DASHD", "TELED", "SLAKD", "AUTHD"];
+        let platform = ["ONBOD", "DASHD", "TELED", "SLAKD", "AUTHD"];
         for program in PROGRAMS {
             for need in bundles(program).into_iter().flat_map(|bundle| bundle.needs()) {
                 let name = need.name.as_str();
