@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) fn client_tls() -> Result<ClientConfig, Error> {
     let installed = CryptoProvider::get_default().cloned();
     let provider = installed.unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()));
-    let roots = SystemRoots { provider: provider.clone(), verifier: Mutex::default() };
+    let roots = SystemRoots::new(provider.clone());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -39,6 +39,10 @@ struct SystemRoots {
 }
 
 impl SystemRoots {
+    fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, verifier: Mutex::default() }
+    }
+
     /// Blocks for some milliseconds the first time: as long as reading the files takes.
     fn verifier(&self) -> Result<Arc<Verifier>, Error> {
         let mut made = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,5 +89,24 @@ impl ServerCertVerifier for SystemRoots {
     /// Asked before there is a certificate to verify, and answered as the platform's verifier does.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn roots_are_read_by_the_first_handshake_and_a_stranger_is_refused() {
+        let roots = SystemRoots::new(Arc::new(aws_lc_rs::default_provider()));
+        assert!(!roots.supported_verify_schemes().is_empty());
+        assert!(roots.verifier.lock().unwrap().is_none(), "nothing needed them yet");
+        let stranger = CertificateDer::from(b"no certificate at all".to_vec());
+        let name = ServerName::try_from("example.org").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let verified = roots.verify_server_cert(&stranger, &[], &name, &[], now);
+        // Also where this machine has no roots.
+        assert!(verified.is_err(), "{verified:?}");
     }
 }
