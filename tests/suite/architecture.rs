@@ -20,8 +20,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("webd", PLATFORM),
     // Its tests run a routd; it itself knows none.
     ("timed", PLATFORM),
-    // Its tests run a routd; it itself knows none.
-    ("timed", PLATFORM),
     ("proxyd", PLATFORM),
     // Inside an agent's sandbox there is nothing of the suite but the wire.
     ("ant", &["proto"]),
@@ -41,8 +39,6 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("jsonwebtoken", &["auth"], "tokens are made and checked in one place"),
     ("landlock", &["runed"], "sandboxes are runed's"),
     ("seccompiler", &["runed"], "sandboxes are runed's"),
-    ("croner", &["routd"], "schedules are routd's"),
-    ("jiff", &["routd"], "time zones are those of schedules"),
     ("croner", &["routd"], "schedules are routd's"),
     ("jiff", &["routd"], "time zones are those of schedules"),
     ("bollard", &["runed"], "container engines are runed's"),

@@ -112,7 +112,7 @@ impl Stage {
             }
             let (context, _) = rig.build().await;
             match routd::start(context.clone()).await {
-                Err(kit::StartError::Busy { .. }) if tokio::time::Instant::now() < deadline => {
+                Err(error) if error.exit_code() == 75 && tokio::time::Instant::now() < deadline => {
                     context.stop.cancel();
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
