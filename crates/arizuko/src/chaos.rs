@@ -8,6 +8,7 @@
 mod args;
 mod audit;
 mod clock;
+mod containers;
 mod disk;
 mod faults;
 mod fleet;

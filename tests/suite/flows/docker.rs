@@ -13,7 +13,10 @@ use futures::StreamExt;
 use std::{
     collections::HashMap,
     fs,
-    os::unix::{fs::symlink, net::UnixStream},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixStream,
+    },
     path::Path,
     process::Command,
     sync::OnceLock,
@@ -75,6 +78,8 @@ fn image(name: &str, more: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), 
         for dir in ["bin", "lib", "etc/ssl/certs", "tmp"] {
             fs::create_dir_all(root.join(dir))?;
         }
+        // Some engines give a temporary directory the mode that the image has there.
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         symlink("lib", root.join("lib64"))?;
         symlink(".", root.join("lib/x86_64-linux-gnu"))?;
         fs::copy(program(), root.join("bin/arizuko"))?;
@@ -319,4 +324,33 @@ fn docker_without_an_image_or_without_the_right_to_it_does_not_start() {
     assert!(line.contains("CONTAINER_IMAGE"), "the line says what to set: {line}");
     // What is set by half is not done by half: agents are not started as processes instead.
     assert!(!suite.data().join("run/r").exists());
+}
+
+/// Agents in containers, killed in mid-turn by their first process, beside daemons that are killed.
+#[test]
+fn no_message_is_lost_under_faults_where_agents_are_containers() {
+    if !here() {
+        return;
+    }
+    let mut suite = Suite::new();
+    suite.set("CONTAINER_IMAGE", IMAGE);
+    let asked = ["--messages", "100", "--faults", "10", "--seed", "3", "--backend", "docker"];
+    let out = suite.run(&[&["--json", "chaos"], asked.as_slice()].concat());
+    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+    let report: serde_json::Value = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|error| panic!("no report ({error}): {errors}"));
+    assert_eq!(out.status.code(), Some(0), "{report:#} {errors}");
+    assert!(report["backend"].as_str().unwrap().starts_with("docker"), "{report:#}");
+    let number = |name: &str| report["ledger"][name].as_u64().unwrap();
+    let ends = ["answered", "silent", "interrupted", "failed", "ambiguous"];
+    assert_eq!(ends.map(number).iter().sum::<u64>(), 100, "{report:#}");
+    for wrong in ["lost", "doubled", "out_of_order"] {
+        assert_eq!(number(wrong), 0, "{report:#}");
+    }
+    // An agent was met, and not only looked for.
+    let faults = report["faults"].as_object().unwrap();
+    assert!(
+        faults.keys().any(|name| ["kill:agent", "kill:container"].contains(&name.as_str())),
+        "{faults:?}"
+    );
 }

@@ -15,6 +15,15 @@ const LONG_ROTATIONS: u32 = 1_000;
 /// Where secrets rotate, messages for each rotation of each, unless it is said how many.
 const FOR_EACH_ROTATION: u32 = 3;
 
+/// What runs the agents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AgentsIn {
+    /// Processes beside their shims.
+    Process,
+    /// Containers of the Docker engine, of the image that CONTAINER_IMAGE names.
+    Docker,
+}
+
 /// How large a run is to be.
 #[derive(Args, Clone, Debug)]
 pub struct Chaos {
@@ -36,6 +45,9 @@ pub struct Chaos {
     /// Where the daemons read the secrets that rotate [default: dotenv]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub from: Option<SourceKind>,
+    /// What runs the agents
+    #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
+    pub backend: AgentsIn,
     /// Have one adapter break its word, to see that the ledger notices: this run must fail
     #[arg(long)]
     pub prove: bool,
@@ -59,6 +71,8 @@ pub struct Size {
     pub mounts: Mounts,
     /// Which secrets rotate, and how often.
     pub rotations: Option<Wanted>,
+    /// What runs the agents.
+    pub backend: AgentsIn,
 }
 
 impl Chaos {
@@ -86,6 +100,7 @@ impl Chaos {
             prove: self.prove,
             mounts: self.mounts,
             rotations,
+            backend: self.backend,
         })
     }
 

@@ -1,6 +1,9 @@
 //! The processes: each daemon is one, started, killed and stopped by its id.
 
-use super::clock::{self, FakeClock};
+use super::{
+    clock::{self, FakeClock},
+    containers,
+};
 use crate::{
     failure::{Exit, Failure},
     instance::Environment,
@@ -39,6 +42,8 @@ pub struct Fleet {
     own: BTreeMap<Daemon, Environment>,
     running: BTreeMap<Daemon, Running>,
     clock: Option<FakeClock>,
+    /// Whether agents are containers.
+    contained: bool,
 }
 
 struct Running {
@@ -58,7 +63,7 @@ impl Fleet {
         let program = own_program(&dir)?;
         let environment = environment(&dir, &address);
         let (own, running) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { dir, program, address, environment, own, running, clock: None })
+        Ok(Self { dir, program, address, environment, own, running, clock: None, contained: false })
     }
 
     /// Gives every daemon that is started from now on a clock that can be set. Whether there is one.
@@ -95,6 +100,18 @@ impl Fleet {
     /// Sets something for one daemon, in place of what all have.
     pub fn set_for(&mut self, daemon: Daemon, name: &str, value: String) {
         self.own.entry(daemon).or_default().insert(name.to_owned(), value);
+    }
+
+    /// Has agents be containers of this image, from now on.
+    pub fn contain(&mut self, image: &str) {
+        self.set("CONTAINER_BACKEND", "docker");
+        self.set("CONTAINER_IMAGE", image);
+        self.contained = true;
+    }
+
+    /// Whether agents are containers.
+    pub const fn is_contained(&self) -> bool {
+        self.contained
     }
 
     /// The edge, as clients see it.
@@ -190,11 +207,17 @@ impl Fleet {
 
     /// The processes of agents that run now: those that were started with a turn's socket of this instance.
     pub fn agents(&self) -> Vec<Pid> {
+        if self.contained {
+            return containers::processes(&self.dir, false);
+        }
         self.processes("--socket-dir")
     }
 
-    /// The processes beside them.
+    /// The processes beside them; of containers, the first process of each.
     pub fn shims(&self) -> Vec<Pid> {
+        if self.contained {
+            return containers::processes(&self.dir, true);
+        }
         self.processes("\0shim\0")
     }
 

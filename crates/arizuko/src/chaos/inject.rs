@@ -89,6 +89,10 @@ impl Injector {
     ) -> Result<(), Failure> {
         self.bury(fleet).await?;
         let mut name = fault.name();
+        if fleet.is_contained() {
+            // What stands beside an agent is the first process of its container: with it, all of it ends.
+            name = name.replace("shim", "container");
+        }
         let at = self.clock.now().0;
         self.happened.push(Happened { at, fault: *fault, whole: disk.is_some() });
         tracing::debug!(name, "a fault");

@@ -13,6 +13,9 @@ use proto::Daemon;
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
 
+/// What ran the agents.
+const BACKENDS: [&str; 2] =
+    ["process; Docker was not verified by this run", "docker: each in a container of its own"];
 /// How the disk was full.
 const DISKS: [&str; 2] = [
     "full for everybody: the data directory is a file system of its own (tmpfs) that was left no byte (ENOSPC)",
@@ -47,6 +50,8 @@ pub struct Report {
     /// What came of the rotations, where secrets rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     rotations: Option<Rotated>,
+    /// What ran the agents.
+    backend: &'static str,
     /// How the disk was full.
     disk: &'static str,
     /// How the clock was set.
@@ -116,6 +121,7 @@ impl Report {
             refused: record.refused.clone(),
             deaths: injector.deaths().to_vec(),
             rotations: None,
+            backend: BACKENDS[usize::from(stage.fleet.is_contained())],
             disk: DISKS[usize::from(stage.disk.is_none())],
             clock: CLOCKS[usize::from(!stage.has_clock)],
             directory: stage.fleet.dir().display().to_string(),
@@ -220,6 +226,7 @@ pub fn text(report: &Report) -> String {
             line(format!("    {} {} {}", step.at, step.what, step.detail));
         }
     }
+    line(format!("agents: {}", report.backend));
     line(format!("disk: {}", report.disk));
     line(format!("clock: {}", report.clock));
     text

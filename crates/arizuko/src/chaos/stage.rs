@@ -1,7 +1,8 @@
 //! The suite with its folders, chats and senders, ready to begin.
 
 use super::{
-    args::Size,
+    args::{AgentsIn, Size},
+    containers::{self, Engine},
     disk::{Disk, Mounts},
     fleet::{DAEMONS, Fleet},
     load::{Face, Load, Sender},
@@ -57,6 +58,8 @@ pub struct Stage {
     senders: Vec<Sender>,
     streams: Vec<(String, Watched)>,
     prepared: Option<Prepared>,
+    /// The engine that runs agents, where they are containers.
+    engine: Option<Engine>,
     /// They read for as long as they are kept.
     _readers: Readers,
 }
@@ -67,13 +70,21 @@ impl Stage {
     /// # Errors
     /// Something of that does not work; nothing was injected yet.
     pub async fn set(size: &Size) -> Result<Self, Failure> {
+        let engine = match size.backend {
+            AgentsIn::Docker => Some(Engine::find().await?),
+            AgentsIn::Process => None,
+        };
         let mut fleet = Fleet::new()?;
+        if engine.is_some() {
+            fleet.contain(&containers::image()?);
+        }
         if size.rotations.is_some() {
             rotations::tell(&mut fleet);
         }
-        // Where nothing is injured, everything is as it is on the machine.
+        // Where nothing is injured, everything is as it is on the machine; and an engine sees no mount of this process.
         let injured = size.faults > 0;
-        let mounts = if injured { size.mounts } else { Mounts::Shared };
+        let own = injured && engine.is_none();
+        let mounts = if own { size.mounts } else { Mounts::Shared };
         let disk = Disk::make(mounts, fleet.data(), size.messages)?;
         let has_clock = injured && fleet.wind_clock();
         let global = Global { data_dir: Some(fleet.data()), ..Global::default() };
@@ -110,6 +121,7 @@ impl Stage {
             senders: Vec::new(),
             streams: Vec::new(),
             prepared,
+            engine,
             _readers: readers,
         };
         tracing::debug!(seed = size.seed, "the stage is set");
@@ -153,6 +165,9 @@ impl Stage {
     /// Ends every process, and gives the files back to the machine where they are to be looked at.
     pub async fn end(&mut self, keep: bool) -> Result<(), Failure> {
         self.fleet.end().await;
+        if let Some(engine) = &self.engine {
+            engine.sweep(&self.fleet.data()).await?;
+        }
         let Some(disk) = self.disk.take() else { return Ok(()) };
         let kept = self.fleet.dir().join("kept");
         let ended = disk.end(keep.then_some(kept.as_path()));
