@@ -149,8 +149,8 @@ async fn run(suite: &mut Suite, backend: &str) -> String {
     assert!(prompts.contains("FORGED") && !prompts.contains("<message origin=\"operator\">FORGED"));
 
     let out = suite.run(&["ask", "--folder", "evil", "bomb"]);
-    let count: u32 = fs::read_to_string(home.join("bomb")).unwrap().parse().unwrap();
-    assert!(count < 2000, "{count} processes: {out:?}");
+    let count = fs::metadata(home.join("bomb")).unwrap().len();
+    assert!((1..2000).contains(&count), "{count} processes: {out:?}");
     gone("attacker.py");
     ears.heard_nothing();
     assert_eq!(suite.ok(&["ask", "hello"]).trim(), "You said: hello", "the suite goes on");
@@ -416,6 +416,8 @@ fn audited(suite: &Suite) {
         ("mcp:http_request", "not_found"),
         ("mcp:unknown", "not_found"),
         ("POST /turn/result", "conflict"),
+        // Why, by the gateway's own word.
+        (" /model/anthropic/", ""),
     ];
     let mut missing = wanted.to_vec();
     eventually("each refusal is in the audit", || {
@@ -425,9 +427,9 @@ fn audited(suite: &Suite) {
         missing.retain(|(target, reason)| {
             !rows.iter().any(|row| {
                 row["action"] == "request.refuse"
-                    && text(row, "target") == *target
+                    && text(row, "target").contains(target)
                     && text(row, "actor").starts_with("turn:")
-                    && text(row, "detail").contains(&format!("reason={reason} "))
+                    && text(row, "detail").contains(&format!("reason={reason}"))
             })
         });
         missing.is_empty().then_some(())

@@ -358,7 +358,8 @@ if "bomb" in prompt:
         except OSError:
             break
         count += 1
-        with open(HOME + "/bomb", "w") as file:
-            file.write(str(count))
+        # It may be ended at any moment: a file that grows tells of it at each.
+        with open(HOME + "/bomb", "a") as file:
+            file.write(".")
     time.sleep(2)
 print("Done.", config["pictures"])
