@@ -68,8 +68,18 @@ pub(super) async fn admit(
         beyond: call.asked.as_ref().and_then(|asked| asked.beyond.clone()),
         price,
     };
-    let (attempt, now) = (attempt.clone(), app.now());
-    let set_aside = plan.set_aside;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let (held, attempt) = (app.clone(), attempt.clone());
+    // By itself, because a client may go away while the row is written: then what comes of it is dropped, and its row
+    // closed.
+    app.context.tasks.spawn("model admission", async move {
+        drop(tell.send(decide(&held, attempt, plan).await));
+    });
+    told.await.unwrap_or_else(|_| Err(Refusal::new(Kind::Over, "routd is stopping")))
+}
+
+async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Refusal> {
+    let (now, set_aside, price) = (app.now(), plan.set_aside, plan.price);
     let decided = app.keyring.write("model", move |tx, data_key| {
         let turn = attempt.current(tx)?;
         if let Err(refusal) = plan.may(tx, &turn, now)? {

@@ -11,8 +11,10 @@
 mod adapter;
 mod agent;
 mod channels;
+mod gateway;
 mod ingest;
 mod links;
+mod model;
 mod restart;
 mod routing;
 mod runed;
