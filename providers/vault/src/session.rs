@@ -245,6 +245,7 @@ impl Session {
             Ok(reply) if reply.status.is_success() => answers::looked_up(&reply.body),
             // It may be good for its one purpose and no other.
             Ok(reply) if reply.status == 403 => return Ok(()),
+            Ok(reply) if reply.status == 404 => Err(Trouble::NoMount("auth/token".into())),
             Ok(reply) => Err(Trouble::Status(reply.status.as_u16())),
             Err(trouble) => Err(trouble),
         };

@@ -26,7 +26,7 @@ async fn ready() -> Option<Bao> {
 fn jwt(key: &rcgen::KeyPair, subject: &str) -> String {
     let now = jsonwebtoken::get_current_timestamp();
     let claims = json!({
-        "iss": "https://issuer", "sub": subject, "aud": "bao", "iat": now, "exp": now + 600,
+        "iss": "https://issuer", "sub": subject, "aud": ["bao"], "iat": now, "exp": now + 600,
         "kubernetes.io": {
             "namespace": "az",
             "serviceaccount": {"name": "arizuko", "uid": "u1"},

@@ -78,7 +78,7 @@ async fn what_an_operator_must_put_right_is_told_apart() {
         ("kv/none", root.clone(), "missing"),
         ("nothing/az", root.clone(), "refused: "),
         ("nothing/az", root.clone(), "nothing is mounted at nothing"),
-        ("kv/az", format!("{root}&namespace=none"), "nothing is mounted at kv"),
+        ("kv/az", format!("{root}&namespace=none"), "nothing is mounted at auth/token"),
         ("old/az", root.clone(), "KV engine of the other version"),
         ("kv/az", format!("{root}&kv=1"), "KV engine of the other version"),
     ] {
