@@ -9,7 +9,7 @@ use proto::{
 use std::time::Duration;
 
 /// Firings of one transaction at most, so that messages of people come in between.
-const AT_ONCE: u32 = 250;
+const AT_ONCE: u32 = 100;
 /// How long one request waits, in seconds: how late a firing is at most after the machine's clock was set forward.
 const WAIT_SECONDS: u32 = 20;
 /// How long to wait after routd could not be asked; it doubles up to the longest.
