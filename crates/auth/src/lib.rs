@@ -19,7 +19,9 @@ mod service;
 mod sign;
 mod verify;
 
-pub use acl::{ADMINISTER, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS, Rule};
+pub use acl::{
+    ADMINISTER, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS, Rule,
+};
 pub use bearer::bearer;
 pub use caller::Caller;
 pub use claims::{Claims, Kind};
