@@ -11,6 +11,7 @@ mod stdin;
 mod tables;
 mod task;
 mod tenant_secret;
+mod usage;
 
 use crate::{
     addresses::Addresses,
@@ -55,6 +56,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
         Command::Acl(command) => acl::run(&instance, command, output).await,
         Command::Task(command) => task::run(&instance, command, output).await,
+        Command::Usage(args) => usage::run(&instance, args, output).await,
         Command::Login => login(&instance, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,
