@@ -101,6 +101,7 @@ fn delete(change: &Change<'_>, asked: Delete) -> Result<Answer, Fault> {
     let message = target(change, &asked.id, asked.chat_jid)?;
     own(&message)?;
     messages::delete(change.tx, message.seq, change.now)?;
+    outbox::withdraw(change.tx, message.seq, change.now)?;
     carry(change, &message, Kind::Delete, None)
 }
 

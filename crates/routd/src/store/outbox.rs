@@ -155,6 +155,19 @@ pub(crate) fn add_change(
     Ok(())
 }
 
+/// What waits to be sent of a message that was taken back is not sent.
+pub(crate) fn withdraw(
+    conn: &Connection,
+    message_seq: i64,
+    now: Timestamp,
+) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "UPDATE outbox SET state = 'failed', detail = 'taken back before it was sent', ended_at = ?2
+         WHERE message_seq = ?1 AND state = 'pending'",
+    )?
+    .execute((message_seq, now.0))
+}
+
 /// The platforms for which something may be sent now.
 pub(crate) fn platforms_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<String>> {
     conn.prepare_cached(

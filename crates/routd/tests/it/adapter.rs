@@ -41,11 +41,16 @@ struct Inner {
     order: Vec<String>,
     calls: Vec<String>,
     bearers: Vec<String>,
+    changes: Vec<String>,
 }
 
 impl Adapter {
     pub async fn serve(&self) -> Serving {
-        serve_router(Router::new().route("/send", post(send)).with_state(self.clone())).await
+        let mut router = Router::new().route("/send", post(send));
+        for path in ["/edit", "/delete", "/react"] {
+            router = router.route(path, post(change));
+        }
+        serve_router(router.with_state(self.clone())).await
     }
 
     pub fn next(&self, does: Does) {
@@ -63,9 +68,25 @@ impl Adapter {
         self.0.lock().unwrap().calls.clone()
     }
 
+    /// What it was told to change, in order: where, and what.
+    pub fn changes(&self) -> Vec<String> {
+        self.0.lock().unwrap().changes.clone()
+    }
+
     pub fn bearers(&self) -> Vec<String> {
         self.0.lock().unwrap().bearers.clone()
     }
+}
+
+async fn change(
+    State(adapter): State<Adapter>,
+    uri: axum::http::Uri,
+    headers: HeaderMap,
+    Json(what): Json<serde_json::Value>,
+) -> Json<serde_json::Value> {
+    assert!(headers.contains_key("idempotency-key"), "{uri}");
+    adapter.0.lock().unwrap().changes.push(json!([uri.path(), what]).to_string());
+    Json(json!({}))
 }
 
 async fn send(
