@@ -18,3 +18,4 @@ mod rotation_leaked;
 mod rotation_load;
 mod rotation_order;
 mod schedules;
+mod vault;
