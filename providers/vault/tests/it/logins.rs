@@ -86,7 +86,7 @@ async fn token_reviews(reviewed: Arc<Mutex<Vec<String>>>) -> String {
             });
             let body = json!({
                 "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
-                "status": {"authenticated": true, "user": user},
+                "status": {"authenticated": true, "user": user, "audiences": ["bao"]},
             });
             let body = body.to_string();
             let head =
