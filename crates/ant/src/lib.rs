@@ -11,6 +11,8 @@
 //!    is said while they work.
 //! 3. `POST /turn/result` is repeated until it is accepted or the turn's deadline has passed.
 //!
+//! How the harnesses are set up and what they may do: `docs/harnesses.md`.
+//!
 //! Invariants:
 //! - routd may be restarted at any instant: whatever was not answered is asked again, until the
 //!   deadline, and every change carries a key under which it happens once;

@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod builtin;
+mod claude;
 mod command;
 mod giving_up;
+mod model;
 mod offline;
 mod process;
 mod restart;

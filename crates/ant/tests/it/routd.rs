@@ -1,20 +1,22 @@
 //! A routd that serves one turn after the other, keeps what it was told, and can be killed.
 
+use crate::model::Script;
 use ant::{AntError, Options};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use proto::Timestamp;
 use proto::turn::{
-    Harness, InputMessage, MCP_IDEMPOTENCY_KEY, TurnAccepted, TurnEvents, TurnInput, TurnResult,
+    Harness, InputMessage, MCP_IDEMPOTENCY_KEY, SteerAsk, Steered, TurnAccepted, TurnEvents,
+    TurnInput, TurnResult,
 };
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ServerCapabilities,
-    ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
+    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -55,6 +57,14 @@ pub struct Book {
     pub answered_keys: HashMap<String, String>,
     pub memory: String,
     pub history: String,
+    /// What the model answers to each call.
+    pub model: Option<Script>,
+    /// Every call of the model: its headers and its body.
+    pub asked: Vec<(HeaderMap, Value)>,
+    /// What is said while the turn runs, and has not been taken up.
+    pub waiting: Vec<(i64, String)>,
+    /// The newest that was taken up.
+    pub taken: i64,
 }
 
 #[derive(Clone)]
@@ -254,7 +264,9 @@ fn router(shared: Shared, mcp: Mcp) -> Router {
     Router::new()
         .route("/turn", routing::get(get_turn))
         .route("/turn/events", routing::post(post_events))
+        .route("/turn/steer", routing::post(post_steer))
         .route("/turn/result", routing::post(post_result))
+        .route("/model/anthropic/v1/messages", routing::post(post_messages))
         .with_state(shared.clone())
         .route_service("/mcp", service)
         .layer(middleware::from_fn_with_state(shared, refuse_tools))
@@ -291,6 +303,33 @@ async fn post_events(State(shared): State<Shared>, Json(told): Json<TurnEvents>)
     })
 }
 
+async fn post_steer(State(shared): State<Shared>, Json(ask): Json<SteerAsk>) -> Json<Steered> {
+    let mut changed = shared.changed.subscribe();
+    loop {
+        let shown = shared.book.lock().unwrap().steer(ask.taken);
+        if !shown.messages.is_empty() {
+            return Json(shown);
+        }
+        if changed.changed().await.is_err() {
+            return Json(shown);
+        }
+    }
+}
+
+async fn post_messages(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Response {
+    let mut script = shared.change(|book| {
+        book.asked.push((headers, body.clone()));
+        book.model.take()
+    });
+    let answer = script.as_mut().expect("a script for the model")(&body);
+    shared.change(|book| book.model = script);
+    answer
+}
+
 async fn post_result(State(shared): State<Shared>, Json(result): Json<TurnResult>) -> Response {
     if let Some(refusal) = shared.arrived("/turn/result") {
         return refusal;
@@ -298,6 +337,7 @@ async fn post_result(State(shared): State<Shared>, Json(result): Json<TurnResult
     let duplicate = shared.change(|book| {
         let duplicate = book.results.last() == Some(&result) && book.input.is_none();
         if !duplicate {
+            book.take(result.taken);
             book.results.push(result);
             book.input = None;
         }
@@ -313,6 +353,20 @@ struct Tools(Shared);
 impl ServerHandler for Tools {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tool = |name: &'static str, reads: bool| {
+            let schema = serde_json::json!({ "type": "object" }).as_object().cloned().unwrap();
+            Tool::new(name, "A tool.", Arc::new(schema))
+                .with_annotations(ToolAnnotations::new().read_only(reads))
+        };
+        let tools = vec![tool("set_memory", false), tool("reply", false), tool("get_memory", true)];
+        Ok(ListToolsResult::with_all_items(tools))
     }
 
     async fn call_tool(
@@ -340,6 +394,25 @@ impl Book {
         self.input = Some(input);
     }
 
+    /// Says something while the turn runs.
+    pub fn say(&mut self, text: &str) {
+        let seq = self.waiting.last().map_or(self.taken, |(seq, _)| *seq) + 1;
+        self.waiting.push((seq, text.into()));
+    }
+
+    fn steer(&mut self, taken: i64) -> Steered {
+        self.take(taken);
+        let prompt = self.waiting.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>();
+        let messages = input(Harness::Offline, &prompt).messages;
+        let upto = self.waiting.last().map_or(taken, |(seq, _)| *seq);
+        Steered { upto, messages, prompt: prompt.join("\n") }
+    }
+
+    fn take(&mut self, taken: i64) {
+        self.taken = self.taken.max(taken);
+        self.waiting.retain(|(seq, _)| *seq > taken);
+    }
+
     fn perform(
         &mut self,
         tool: &str,
@@ -356,7 +429,12 @@ impl Book {
             "set_memory" | "reply" | "send" => {}
             _ => return Err(ErrorData::invalid_params("there is no such tool", None)),
         }
-        let key = key.expect("a call that changes something carries a key");
+        // The CLI sends none; ours always does.
+        let ours = self.input.as_ref().is_none_or(|input| input.harness != Harness::Claude);
+        let key = match key {
+            None if !ours => format!("call {}", self.calls.len()),
+            key => key.expect("a call that changes something carries a key"),
+        };
         if let Some(answer) = self.answered_keys.get(&key) {
             return Ok(text(answer));
         }

@@ -5,8 +5,8 @@ use kit::{Peer, PeerError};
 use proto::{
     Nothing,
     turn::{
-        GET_TURN, Outcome, POST_EVENTS, POST_RESULT, SOCKET, TurnAccepted, TurnEvent, TurnEvents,
-        TurnInput, TurnResult,
+        GET_TURN, Outcome, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET, SteerAsk, Steered,
+        TurnAccepted, TurnEvent, TurnEvents, TurnInput, TurnResult,
     },
 };
 use serde_json::{Value, json};
@@ -54,6 +54,13 @@ impl Agent {
         let text = text.map(str::to_owned);
         let result = TurnResult { attempt: self.attempt, outcome, text, session: None, taken: 0 };
         self.post(&result).await
+    }
+
+    /// Says what was taken up, and asks for more.
+    pub async fn steer(&self, taken: i64, wait_seconds: u32) -> Result<Steered, PeerError> {
+        let ask = SteerAsk { attempt: self.attempt, taken, wait_seconds };
+        let wait = std::time::Duration::from_secs(wait_seconds.into());
+        self.peer.call_waiting(&POST_STEER, &ask, wait).await
     }
 
     pub async fn post(&self, result: &TurnResult) -> Result<TurnAccepted, PeerError> {
