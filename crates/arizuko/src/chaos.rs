@@ -52,7 +52,7 @@ pub async fn run(args: &Chaos, output: Output) -> Result<(), Failure> {
         rotations.unwrap_or_default(),
         size.seed
     ));
-    let mut stage = Stage::set(&size).await?;
+    let mut stage = Stage::set(&size, args.told()).await?;
     output.note(&format!("the suite runs in {}", stage.fleet.dir().display()));
     let outcome = tokio::select! {
         outcome = perform(&mut stage, &size, output) => outcome,

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Err(error) => return misspoken(&error),
     };
     if let cli::Command::Chaos(chaos) = &mut cli.command {
-        chaos.prepare();
+        chaos.prepare(&environment());
     }
     auth::install_crypto();
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

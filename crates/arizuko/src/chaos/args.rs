@@ -1,8 +1,10 @@
 //! How large a run is to be.
 
+use super::containers::Told;
 use super::disk::Mounts;
 use super::rotations::{SourceKind, Wanted};
 use crate::failure::{Exit, Failure};
+use crate::instance::Environment;
 use clap::Args;
 
 /// Messages and faults of a run that says nothing else: a minute or two on two cores.
@@ -54,6 +56,9 @@ pub struct Chaos {
     /// Set before the command runs, see [`Chaos::prepare`].
     #[arg(skip)]
     mounts: Mounts,
+    /// Set with it.
+    #[arg(skip)]
+    told: Told,
 }
 
 /// What was decided.
@@ -77,8 +82,14 @@ pub struct Size {
 
 impl Chaos {
     /// Leaves the machine's mounts where that is possible. To be called before anything made a thread.
-    pub fn prepare(&mut self) {
+    pub fn prepare(&mut self, environment: &Environment) {
         self.mounts = Mounts::leave();
+        self.told = Told::of(environment);
+    }
+
+    /// What the environment says of the engine.
+    pub const fn told(&self) -> &Told {
+        &self.told
     }
 
     /// The size, with its defaults.

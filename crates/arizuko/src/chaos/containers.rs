@@ -1,6 +1,9 @@
 //! Agents in containers: whether an engine answers, which processes are theirs, and that none is left.
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    instance::Environment,
+};
 use kit::HttpClient;
 use rustix::process::Pid;
 use serde_json::{Value, json};
@@ -11,6 +14,33 @@ const SOCKET: &str = "/var/run/docker.sock";
 /// Where a container's agent finds its turn.
 const TURN: &str = "--socket-dir\0/run/arizuko";
 
+/// What the environment says of the engine.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    image: Option<String>,
+    socket: Option<String>,
+}
+
+impl Told {
+    /// Reads it.
+    pub fn of(environment: &Environment) -> Self {
+        let named = |name: &str| environment.get(name).filter(|text| !text.is_empty()).cloned();
+        Self { image: named("CONTAINER_IMAGE"), socket: named("DOCKER_SOCKET") }
+    }
+
+    /// The image of the agents.
+    ///
+    /// # Errors
+    /// None is named.
+    pub fn image(&self) -> Result<&str, Failure> {
+        self.image.as_deref().ok_or_else(|| {
+            let line =
+                "--backend docker needs CONTAINER_IMAGE: an image that has this program as `ant`";
+            Failure::new(Exit::Usage, line)
+        })
+    }
+}
+
 /// The Docker engine.
 pub struct Engine(HttpClient);
 
@@ -19,13 +49,13 @@ impl Engine {
     ///
     /// # Errors
     /// It does not: then nothing is verified.
-    pub async fn find() -> Result<Self, Failure> {
-        let socket = std::env::var("DOCKER_SOCKET").unwrap_or_else(|_| SOCKET.into());
+    pub async fn find(told: &Told) -> Result<Self, Failure> {
+        let socket = told.socket.as_deref().unwrap_or(SOCKET);
         let away = |why: String| {
             let line = format!("Docker was not verified: no engine at {socket}: {why}");
             Failure::new(Exit::TryAgain, line)
         };
-        let http = kit::client_builder().unix_socket(socket.as_str()).build();
+        let http = kit::client_builder().unix_socket(socket).build();
         let http = http.map_err(|error| away(kit::chain(&error)))?;
         let answer = http.get("http://engine/_ping").send().await;
         let answer = answer.and_then(|answer| answer.error_for_status());
@@ -53,19 +83,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// The image of the agents.
-///
-/// # Errors
-/// None is named.
-pub fn image() -> Result<String, Failure> {
-    let named = std::env::var("CONTAINER_IMAGE").ok().filter(|image| !image.is_empty());
-    named.ok_or_else(|| {
-        let line =
-            "--backend docker needs CONTAINER_IMAGE: an image that has this program as `ant`";
-        Failure::new(Exit::Usage, line)
-    })
 }
 
 /// The processes of agents in containers of the instance in `dir`, as the machine numbers them: those that were started

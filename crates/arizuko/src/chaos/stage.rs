@@ -2,7 +2,7 @@
 
 use super::{
     args::{AgentsIn, Size},
-    containers::{self, Engine},
+    containers::{Engine, Told},
     disk::{Disk, Mounts},
     fleet::{DAEMONS, Fleet},
     load::{Face, Load, Sender},
@@ -69,14 +69,14 @@ impl Stage {
     ///
     /// # Errors
     /// Something of that does not work; nothing was injected yet.
-    pub async fn set(size: &Size) -> Result<Self, Failure> {
+    pub async fn set(size: &Size, told: &Told) -> Result<Self, Failure> {
         let engine = match size.backend {
-            AgentsIn::Docker => Some(Engine::find().await?),
+            AgentsIn::Docker => Some(Engine::find(told).await?),
             AgentsIn::Process => None,
         };
         let mut fleet = Fleet::new()?;
         if engine.is_some() {
-            fleet.contain(&containers::image()?);
+            fleet.contain(told.image()?);
         }
         if size.rotations.is_some() {
             rotations::tell(&mut fleet);
