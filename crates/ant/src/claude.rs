@@ -21,6 +21,7 @@ use lines::Lines;
 use proto::turn::{MCP, MODEL_ANTHROPIC, TurnInput};
 use rustix::process::Signal;
 use serde_json::json;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -76,7 +77,8 @@ pub(crate) async fn run(place: &Place<'_>, input: &TurnInput, budget: Budget) ->
             None => input.prompt_anew.as_deref().unwrap_or(&input.prompt),
             Some(_) => &input.prompt,
         };
-        let end = match talk(command, prompt, place, budget, &mut steering).await {
+        let end = match talk(command, (attempt(input), prompt), place, budget, &mut steering).await
+        {
             Ok(end) => end,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "not started");
@@ -93,6 +95,13 @@ pub(crate) async fn run(place: &Place<'_>, input: &TurnInput, budget: Budget) ->
         }
         return judge(end).having_taken(steering.taken());
     }
+}
+
+/// A number that is the attempt's alone, as far as 60 bits tell.
+fn attempt(input: &TurnInput) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (input.turn_id.as_str(), input.attempt).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The CLI's file: the one that was named, else the first on the path.
@@ -162,7 +171,7 @@ struct End {
 /// Starts it, speaks with it until it has answered everything that it was told, and ends it.
 async fn talk(
     mut command: Command,
-    prompt: &str,
+    (attempt, prompt): (u64, &str),
     place: &Place<'_>,
     budget: Budget,
     steering: &mut Steering,
@@ -178,7 +187,8 @@ async fn talk(
     let mut streams = JoinSet::new();
     streams.spawn(write(stdin, said));
     streams.spawn(follow(stderr, log));
-    let mut talk = Talk { say: Some(say), next: 1, unheard: Vec::new(), end: End::default() };
+    let mut talk =
+        Talk { say: Some(say), attempt, next: 1, unheard: Vec::new(), end: End::default() };
     talk.tell(prompt, 0);
     let mut lines = Lines::of(BufReader::with_capacity(64 * 1024, stdout));
     let limit = work_end(budget);
@@ -205,6 +215,8 @@ async fn talk(
 /// A conversation with the CLI.
 struct Talk {
     say: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    /// A number that is this attempt's alone.
+    attempt: u64,
     /// The next message's ordinal.
     next: u32,
     /// What it was told and has not heard yet: id, and up to which of the turn's new messages it goes.
@@ -214,7 +226,7 @@ struct Talk {
 
 impl Talk {
     fn tell(&mut self, text: &str, upto: i64) {
-        let id = events::id(self.next);
+        let id = events::id(self.attempt, self.next);
         self.next += 1;
         if let Some(say) = &self.say
             && say.send(events::message(text, &id)).is_ok()

@@ -82,9 +82,11 @@ pub(crate) fn message(text: &str, id: &str) -> Vec<u8> {
     line
 }
 
-/// The id of the message with this ordinal: the CLI takes UUIDs only.
-pub(crate) fn id(ordinal: u32) -> String {
-    format!("00000000-0000-4000-8000-{ordinal:012x}")
+/// The id of an attempt's message with this ordinal: a UUID, which is what the CLI takes. No other attempt may have
+/// it: in a session that goes on, the CLI leaves out a message whose id it has seen.
+pub(crate) fn id(attempt: u64, ordinal: u32) -> String {
+    let (high, middle, low) = (attempt >> 32, attempt >> 16 & 0xffff, attempt & 0xfff);
+    format!("{high:08x}-{middle:04x}-4{low:03x}-8000-{ordinal:012x}")
 }
 
 #[cfg(test)]
@@ -99,7 +101,7 @@ mod tests {
             Seen::Session("s".into())
         );
         assert_eq!(
-            of(json!({ "type": "user", "uuid": id(2), "isReplay": true, "message": {} })),
+            of(json!({ "type": "user", "uuid": id(0, 2), "isReplay": true, "message": {} })),
             Seen::Heard("00000000-0000-4000-8000-000000000002".into())
         );
         assert_eq!(of(json!({ "type": "user", "uuid": "x", "message": {} })), Seen::Nothing);
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_whatever_it_says() {
-        let line = message("two\nlines", &id(1));
+        let line = message("two\nlines", &id(7, 1));
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert!(line.ends_with(b"}\n"));
     }
