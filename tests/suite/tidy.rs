@@ -31,7 +31,6 @@ const PURE: &[&str] = &[
     "crates/routd/src/route/pattern.rs",
     "crates/routd/src/route/target.rs",
     "crates/routd/src/schedule.rs",
-    "crates/routd/src/schedule.rs",
     "crates/routd/src/scrub.rs",
     "crates/routd/src/search.rs",
     "crates/routd/src/steer.rs",

@@ -136,12 +136,7 @@ fn commit(
 ) -> Result<(i64, Effect), Fault> {
     let thread = message.topic.clone().unwrap_or_default();
     let facts = facts(tx, &message.chat_jid, &thread, &message.sender, now, message)?;
-    let verb = match message.verb.as_deref() {
-        // Answering the agent is addressing it.
-        None | Some(MESSAGE) if facts.replied.is_some() => MENTION,
-        None => MESSAGE,
-        Some(verb) => verb,
-    };
+    let verb = verb(message, &facts);
     let query = Query { jid: &message.chat_jid, sender: &message.sender, verb, thread: &thread };
     let steered = steer(tx, &query, &facts, message, now)?;
     let (decision, line) = match steered {
@@ -207,6 +202,15 @@ fn commit(
         say::say(tx, wake, &saying, now)?;
     }
     Ok((seq, decision.effect))
+}
+
+/// What kind of message it is: answering the agent is addressing it.
+fn verb<'a>(message: &'a NewMessage, facts: &Facts) -> &'a str {
+    match message.verb.as_deref() {
+        None | Some(MESSAGE) if facts.replied.is_some() => MENTION,
+        None => MESSAGE,
+        Some(verb) => verb,
+    }
 }
 
 /// Pins the chat to a folder, or lets it go, where that is what the message says; with the line that answers it.
