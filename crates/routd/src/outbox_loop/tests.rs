@@ -5,6 +5,8 @@ use proto::{Problem, Topic};
 
 fn parcel(attempts: u32) -> Parcel {
     Parcel {
+        kind: crate::store::outbox::Kind::Send,
+        target: None,
         seq: 1,
         id: "o-1".into(),
         message_seq: 1,
