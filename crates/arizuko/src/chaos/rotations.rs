@@ -248,12 +248,12 @@ impl Worker {
     async fn replace(&self, number: u32, old: &Values) -> Result<Values, Failure> {
         let (desk, unit) = (&self.desk, &self.unit);
         let in_file = self.wanted.from == SourceKind::Dotenv;
-        if in_file && unit.proves != Proves::Edge && number % BY_COMMAND == 0 {
+        if in_file && unit.proves != Proves::Edge && number.is_multiple_of(BY_COMMAND) {
             return self.by_command(old).await;
         }
         let (values, der) = fresh(unit)?;
         der.into_iter().for_each(|der| self.shown.issue(der));
-        if in_file && unit.proves == Proves::Edge && number % IN_HALVES == 0 {
+        if in_file && unit.proves == Proves::Edge && number.is_multiple_of(IN_HALVES) {
             let mut halves = values.clone();
             if rand::random() {
                 halves.reverse();

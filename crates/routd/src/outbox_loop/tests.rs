@@ -5,7 +5,7 @@ use proto::{Problem, Topic};
 
 fn parcel(attempts: u32) -> Parcel {
     Parcel {
-        kind: crate::store::outbox::Kind::Send,
+        kind: Kind::Send,
         target: None,
         seq: 1,
         id: "o-1".into(),

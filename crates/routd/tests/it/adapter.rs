@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -80,7 +80,7 @@ impl Adapter {
 
 async fn change(
     State(adapter): State<Adapter>,
-    uri: axum::http::Uri,
+    uri: Uri,
     headers: HeaderMap,
     Json(what): Json<serde_json::Value>,
 ) -> Json<serde_json::Value> {

@@ -165,7 +165,7 @@ mod tests {
                 let name = need.name.as_str();
                 // The keys of daemons that do not exist yet, and of the one that checks them.
                 let nobodys = |daemon: &&str| name == format!("AUTHD_SERVICE_KEY_{daemon}");
-                if !platform.iter().any(|daemon| nobodys(&daemon)) {
+                if !platform.iter().any(nobodys) {
                     assert!(both.contains(name), "{name} is never rotated");
                 }
             }

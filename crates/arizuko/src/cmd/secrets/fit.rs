@@ -43,7 +43,7 @@ pub(super) async fn judge(
             alone(value).map_err(refused)?;
         }
         let others = others(instance, environment, bundle, need).await?;
-        let whole = others.iter().map(|(name, value)| (name, value)).chain([(&need.name, value)]);
+        let whole = others.iter().chain([(&need.name, value)]);
         let Err(reason) = bundle.check(&Values::new(whole)) else { continue };
         if need.alone.is_some() {
             let names = bundle.needs().iter().map(|need| &need.name);
