@@ -4,7 +4,11 @@ use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kit::parse;
-use proto::{Daemon, Folder, Jid, Opaque, Timestamp, Topic, routd::{LinkKind, Missed, Signature, UsageBy}, turn::Harness};
+use proto::{
+    Daemon, Folder, Jid, Opaque, Timestamp, Topic,
+    routd::{LinkKind, Missed, Signature, UsageBy},
+    turn::Harness,
+};
 use std::{path::PathBuf, time::Duration};
 
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.

@@ -62,7 +62,8 @@ impl Figures {
             outbox: metrics.counter_family("outbox", "What became of what adapters were handed"),
             outbox_pending: metrics.gauge("outbox_pending", "Replies that wait to be sent"),
             outbox_ambiguous: metrics.gauge("outbox_ambiguous", "Replies whose fate is unknown"),
-            model_requests: metrics.counter_family("model_requests", "Requests to models that ended"),
+            model_requests: metrics
+                .counter_family("model_requests", "Requests to models that ended"),
             model_tokens: metrics.counter_family("model_tokens", "Tokens of models that were used"),
         }
     }
