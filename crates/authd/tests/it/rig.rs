@@ -74,7 +74,7 @@ impl World {
         loop {
             match self.try_start().await {
                 Ok(authd) => return authd,
-                Err(StartError::Busy { .. }) if tokio::time::Instant::now() < deadline => {
+                Err(error) if error.exit_code() == 75 && tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => panic!("authd does not start: {}", kit::chain(&error)),

@@ -37,7 +37,7 @@ async fn refusal(world: &World) -> StartError {
     loop {
         match world.try_start().await {
             Ok(_) => panic!("authd opened a database without its key"),
-            Err(StartError::Busy { .. }) if tokio::time::Instant::now() < deadline => {
+            Err(error) if error.exit_code() == 75 && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(error) => return error,
