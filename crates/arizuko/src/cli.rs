@@ -379,7 +379,7 @@ pub enum TenantSecret {
         /// Its name, such as GITHUB_TOKEN; ANTHROPIC_API_KEY, CLAUDE_CODE_OAUTH_TOKEN and OPENAI_API_KEY are for the
         /// models
         name: String,
-        /// Where it may go: https://HOST[:PORT]/PATH; needed for all but a model's key
+        /// Where it may go: https://HOST/PATH, with a port where it has one; needed for all but a model's key
         #[arg(long)]
         url: Option<String>,
         /// The header that carries it, with {} where it stands [default: Authorization: Bearer {}]
