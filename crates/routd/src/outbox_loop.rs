@@ -24,6 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Calls to one platform's adapter at a time.
 const HANDS: u32 = 4;
@@ -38,12 +39,18 @@ const WAIT_MIN: i64 = 1_000;
 const WAIT_MAX: i64 = 300_000;
 /// How long a message may wait for a platform, in milliseconds: after that it has failed.
 const PATIENCE_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How much more than the time that passed the clock must show to have been set. Far more than a busy machine is late.
+const JUMP_MS: i64 = 10 * 60 * 1_000;
 
 /// Runs until the daemon stops.
 pub(crate) async fn run(app: Arc<App>) {
     let stop = app.context.stop.clone();
     let busy = Busy::default();
+    let mut looked = (app.now(), Instant::now());
     while !stop.is_cancelled() {
+        if let Err(fault) = follow_clock(&app, &mut looked).await {
+            tracing::error!(error = %kit::chain(&fault), "the clock was set, and the outbox does not know");
+        }
         let wait = match pass(&app, &busy).await {
             Ok(wait) => wait,
             Err(fault) => {
@@ -57,6 +64,19 @@ pub(crate) async fn run(app: Arc<App>) {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Has answers in doubt hold their chats as long as they would have, where the clock was set forward meanwhile.
+async fn follow_clock(app: &Arc<App>, looked: &mut (Timestamp, Instant)) -> Result<(), Fault> {
+    let (before, at) = *looked;
+    *looked = (app.now(), Instant::now());
+    let passed = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let jump = looked.0.0.saturating_sub(before.0).saturating_sub(passed);
+    if jump < JUMP_MS {
+        return Ok(());
+    }
+    tracing::warn!(seconds = jump / 1_000, "the clock was set forward");
+    app.db.try_write("outbox.clock", move |tx| Ok(outbox::hold_on(tx, before, jump)?)).await
 }
 
 /// Hands out what is due to whoever has a hand free. Answers how long nothing more will be due.

@@ -219,6 +219,15 @@ pub(crate) fn take(
     Ok(parcels)
 }
 
+/// Has answers in doubt whose chats waited for them at `since` be waited for this much longer.
+pub(crate) fn hold_on(conn: &Connection, since: Timestamp, by_ms: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'ambiguous' AND not_before > ?1",
+    )?
+    .execute((since.0, by_ms))?;
+    Ok(())
+}
+
 /// When the next parcel that waits for its time, or for that of a doubtful one before it, may go.
 pub(crate) fn next_due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
     conn.prepare_cached(

@@ -47,7 +47,9 @@ fn patched(whole: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_clean_stop_leaves_no_log_of_a_database_behind() {
-    let suite = stopped();
+    let mut suite = Suite::up();
+    suite.ok(&["token", "issue", "--kind", "chat", "--folder", "main"]);
+    assert_eq!(suite.process("up").stop(), Some(0));
     let names = fs::read_dir(suite.data().join("store")).unwrap();
     let names: Vec<String> =
         names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
