@@ -50,9 +50,16 @@ fn a_header_has_one_place_for_the_secret() {
         assert_eq!((binding.header(), binding.around()), (name, around));
         assert_eq!(Binding::parse("https://a.example/", Some(&binding.template())), Ok(binding));
     }
-    for bad in
-        ["", "X-Api-Key", "X: y", "Host: {}", "Content-Length: {}", "A b: {}", "X: {}{}", "X: a\n{}"]
-    {
+    for bad in [
+        "",
+        "X-Api-Key",
+        "X: y",
+        "Host: {}",
+        "Content-Length: {}",
+        "A b: {}",
+        "X: {}{}",
+        "X: a\n{}",
+    ] {
         let refused = Binding::parse("https://a.example/", Some(bad));
         assert_eq!(refused, Err(BindingError::Header), "{bad:?}");
     }
