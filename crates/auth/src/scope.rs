@@ -202,6 +202,8 @@ pub mod scopes {
         CHANNELS_WRITE = "channels:write";
         /// Have an adapter send something.
         SEND_WRITE = "send:write";
+        /// Fetch a file that came with a message, or that an agent sent.
+        FILES_READ = "files:read";
         /// See the state of secrets, never a value.
         SECRETS_READ = "secrets:read";
         /// Have secrets looked at again, or an overlap ended.

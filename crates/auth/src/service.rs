@@ -44,12 +44,14 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
         }
         // Asks whose session a cookie is before it lets a request through the edge.
         Daemon::Proxyd => const { &[s::SESSIONS_RESOLVE] },
-        // Runs agents, and has adapters send what they say.
-        Daemon::Routd => const { &[s::RUNS_WRITE, s::RUNS_READ, s::SEND_WRITE] },
+        // Runs agents, has adapters send what they say, and asks adapters for files and for what was said.
+        Daemon::Routd => {
+            const { &[s::RUNS_WRITE, s::RUNS_READ, s::SEND_WRITE, s::FILES_READ, s::MESSAGES_READ] }
+        }
         // Asks what became of the turn that a run it found belongs to.
         Daemon::Runed => const { &[s::TURNS_READ] },
-        Daemon::Slakd => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
-        Daemon::Teled => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE] },
+        Daemon::Slakd => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE, s::FILES_READ] },
+        Daemon::Teled => const { &[s::CHANNELS_WRITE, s::MESSAGES_WRITE, s::FILES_READ] },
         // Says when it is time; what is put in then is routd's own.
         Daemon::Timed => const { &[s::SCHEDULES_FIRE] },
         // The web is a channel like any other, and its pages are capability links.
@@ -59,6 +61,7 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
                     s::MESSAGES_WRITE,
                     s::MESSAGES_READ,
                     s::FEED_READ,
+                    s::FILES_READ,
                     s::LINKS_RESOLVE,
                     s::CHANNELS_WRITE,
                     s::GROUPS_READ,
@@ -88,9 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_brings_messages_and_no_more() {
+    fn an_adapter_brings_messages_fetches_files_and_no_more() {
         for adapter in [Daemon::Teled, Daemon::Slakd] {
-            let expected = [scopes::CHANNELS_WRITE, scopes::MESSAGES_WRITE];
+            let expected = [scopes::CHANNELS_WRITE, scopes::MESSAGES_WRITE, scopes::FILES_READ];
             assert_eq!(service_scopes(adapter), expected);
         }
     }

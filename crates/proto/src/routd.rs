@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod acl;
 mod feed;
+mod files;
 mod links;
 mod schedules;
 mod tables;
@@ -16,6 +17,7 @@ mod usage;
 
 pub use acl::*;
 pub use feed::*;
+pub use files::*;
 pub use links::*;
 pub use schedules::*;
 pub use tables::*;
@@ -64,6 +66,7 @@ pub const ROUTES: &[Route] = &[
     OUTCOME.route,
     TRACE.route,
     FEED.route,
+    FILE,
     ADD_GROUP.route,
     LIST_GROUPS.route,
     REMOVE_GROUP.route,
@@ -115,7 +118,7 @@ pub struct NewMessage {
     /// The sender's name as people see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_name: Option<String>,
-    /// The text. At most 262,144 bytes, and not empty.
+    /// The text. At most 262,144 bytes, and not empty unless files came with it.
     pub content: String,
     /// When it was sent; now when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,18 +138,6 @@ pub struct NewMessage {
     /// What came with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-}
-
-/// A file that came with a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Attachment {
-    /// The file's name.
-    pub filename: String,
-    /// Its media type.
-    pub mime: String,
-    /// Where the adapter serves it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
 }
 
 /// The message is committed.
@@ -205,7 +196,7 @@ pub const SEND: Endpoint<Send, Sent> =
 pub struct Send {
     /// The chat.
     pub chat_jid: Jid,
-    /// The text, as Markdown.
+    /// The text, as Markdown. With files it is their caption, and may be empty.
     pub content: String,
     /// The platform's id of the message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,6 +204,9 @@ pub struct Send {
     /// The platform's thread to post into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,
+    /// Files to send with it, each to be fetched from routd. Only to adapters with the capability `send_file`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 /// The platform has it.

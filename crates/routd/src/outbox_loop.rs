@@ -209,7 +209,7 @@ async fn say(
         Kind::Send => {
             let thread_id = Some(parcel.thread.to_string()).filter(|thread| !thread.is_empty());
             let reply_to = parcel.reply_to.clone();
-            let message = Send { chat_jid, content, reply_to, thread_id };
+            let message = Send { chat_jid, content, reply_to, thread_id, attachments: Vec::new() };
             adapter.send(&SEND, &message, options).await
         }
         Kind::Edit => {

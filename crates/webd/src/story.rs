@@ -251,7 +251,15 @@ impl Told {
     pub fn new(event: FeedEvent) -> Self {
         let FeedEvent { at, topic, what, .. } = event;
         match what {
-            FeedItem::Message { id, sender, sender_name, from_agent, content, reply_to } => {
+            FeedItem::Message {
+                id,
+                sender,
+                sender_name,
+                from_agent,
+                content,
+                reply_to,
+                attachments: _,
+            } => {
                 let body = from_agent.then(|| markdown::parse(&content));
                 Self::Message {
                     id,
@@ -306,6 +314,7 @@ mod tests {
                 from_agent: sender == "agent",
                 content: "x".into(),
                 reply_to: None,
+                attachments: Vec::new(),
             },
         }
     }

@@ -1,5 +1,6 @@
 //! What happens in a chat, in order, for those who show it.
 
+use super::Attachment;
 use crate::{Endpoint, Jid, Needs, Opaque, Timestamp, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,9 @@ pub enum FeedItem {
         content: String,
         /// The message it answers.
         reply_to: Option<Opaque>,
+        /// Files that came with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// The agent replaced the text of a message.
     Edited {

@@ -1,6 +1,6 @@
 //! The feed: what happened in a chat, in order, with numbers that grow and never repeat.
 
-use super::{messages, outbox::Kind, parsed, parsed_if_there, time, turns};
+use super::{json, messages, outbox::Kind, parsed, parsed_if_there, time, turns};
 use proto::{
     Jid, Timestamp, Topic,
     routd::{FeedEvent, FeedItem, TurnEnd},
@@ -118,7 +118,7 @@ pub(crate) fn page(
     let order = if after.is_some() { "ASC" } else { "DESC" };
     let mut statement = conn.prepare_cached(&format!(
         "SELECT f.seq, f.at, f.topic, f.kind, f.turn_id, f.text, f.outcome, m.id, m.sender,
-                 m.sender_name, m.outbound, m.content, m.reply_to
+                 m.sender_name, m.outbound, m.content, m.reply_to, m.attachments
              FROM feed AS f LEFT JOIN messages AS m ON m.seq = f.message_seq
              WHERE f.chat_jid = ?1 AND f.seq > ?2 ORDER BY f.seq {order} LIMIT ?3"
     ))?;
@@ -149,6 +149,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FeedEvent> {
             from_agent: row.get("outbound")?,
             content: row.get("content")?,
             reply_to: parsed_if_there(row, "reply_to")?,
+            attachments: json(row, "attachments")?,
         },
         "edited" => FeedItem::Edited { id: parsed(row, "id")?, content: row.get("content")? },
         "deleted" => FeedItem::Deleted { id: parsed(row, "id")? },

@@ -257,7 +257,15 @@ fn told(found: MessageOutcome) -> Answer {
 fn shown(event: FeedEvent) -> Option<Value> {
     let FeedEvent { seq, at, topic, what } = event;
     match what {
-        FeedItem::Message { id, sender, sender_name, from_agent, content, reply_to } => {
+        FeedItem::Message {
+            id,
+            sender,
+            sender_name,
+            from_agent,
+            content,
+            reply_to,
+            attachments: _,
+        } => {
             Some(json!({
                 "seq": seq,
                 "id": id,

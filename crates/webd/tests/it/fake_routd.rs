@@ -117,6 +117,7 @@ pub fn said(id: &str, sender: &str, content: &str) -> FeedItem {
         from_agent: sender == "agent",
         content: content.into(),
         reply_to: None,
+        attachments: Vec::new(),
     }
 }
 
