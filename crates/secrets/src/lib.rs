@@ -45,6 +45,7 @@ mod name;
 mod policy;
 mod probe;
 mod refused;
+pub mod remote;
 pub mod seal;
 mod secret;
 mod source;

@@ -1,5 +1,6 @@
 //! Where the entry is and how to log in, from one URL. Pure.
 
+use secrets::remote::{AddressError, Query};
 use std::{fmt, path::PathBuf};
 use url::{Host, Url};
 
@@ -8,9 +9,6 @@ const POD_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// Calls in any hour, where the URL does not say.
 const CALLS_PER_HOUR: u32 = 1_800;
-
-/// The fewest calls an hour that let a source be polled at all.
-const CALLS_PER_HOUR_MIN: u32 = 60;
 
 const PARAMETERS: [&str; 12] = [
     "auth",
@@ -76,18 +74,13 @@ pub enum Auth {
     },
 }
 
-/// Why a URL names no entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct AddressError(String);
-
 impl Address {
     /// Reads `vault+https://…` or `vault+http://…`.
     ///
     /// # Errors
     /// What is wrong with it, and what would do.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let error = |reason: &str| AddressError(reason.to_owned());
+        let error = |reason: &str| AddressError::new(reason);
         let rest = text
             .strip_prefix("vault+")
             .ok_or_else(|| error("expected vault+https://HOST:8200/MOUNT/PATH?auth=…"))?;
@@ -95,7 +88,8 @@ impl Address {
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(error("a user, a password or a fragment has no place in it"));
         }
-        let query = Query::new(&url)?;
+        let pairs = url.query_pairs().map(|(name, value)| (name.into(), value.into()));
+        let query = Query::new(pairs, &PARAMETERS)?;
         check_scheme(&url, &query)?;
         let segments = url.path_segments().into_iter().flatten();
         let segments: Vec<String> =
@@ -109,7 +103,7 @@ impl Address {
         }
         let kind = query.get("auth").unwrap_or("");
         let auth = auth(kind, &query)?;
-        query.takes(kind)?;
+        check_way(kind, &query)?;
         let auth_mount = query.get("auth_mount").unwrap_or(kind).to_owned();
         let namespace = query.get("namespace").map(str::to_owned);
         if !is_plain_path(&auth_mount) || !namespace.as_deref().is_none_or(is_plain_path) {
@@ -128,11 +122,7 @@ impl Address {
             },
             auth,
             auth_mount,
-            calls_per_hour: match query.get("calls_per_hour").map(str::parse) {
-                None => CALLS_PER_HOUR,
-                Some(Ok(calls)) if calls >= CALLS_PER_HOUR_MIN => calls,
-                Some(_) => return Err(error("calls_per_hour= is a number, at least 60")),
-            },
+            calls_per_hour: query.calls_per_hour(CALLS_PER_HOUR)?,
         })
     }
 }
@@ -154,21 +144,17 @@ fn check_scheme(url: &Url, query: &Query) -> Result<(), AddressError> {
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback || query.get("plaintext") == Some("yes") => Ok(()),
-        "http" => Err(AddressError(
-            "secrets would travel unencrypted; use vault+https://, or say plaintext=yes".into(),
+        "http" => Err(AddressError::new(
+            "secrets would travel unencrypted; use vault+https://, or say plaintext=yes",
         )),
-        _ => Err(AddressError("expected vault+https:// or, on loopback, vault+http://".into())),
+        _ => Err(AddressError::new("expected vault+https:// or, on loopback, vault+http://")),
     }
 }
 
 fn auth(kind: &str, query: &Query) -> Result<Auth, AddressError> {
-    let needs = |name: &str| {
-        let missing = || AddressError(format!("auth={kind} needs {name}="));
-        query.get(name).map(str::to_owned).ok_or_else(missing)
-    };
-    let file = |name: &str| {
-        query.file(name)?.ok_or_else(|| AddressError(format!("auth={kind} needs {name}=")))
-    };
+    let why = format!("auth={kind}");
+    let needs = |name: &str| query.needed(name, &why).map(str::to_owned);
+    let file = |name: &str| query.needed_file(name, &why);
     match kind {
         "kubernetes" => Ok(Auth::Kubernetes {
             role: needs("role")?,
@@ -180,56 +166,18 @@ fn auth(kind: &str, query: &Query) -> Result<Auth, AddressError> {
             secret_id_file: file("secret_id_file")?,
         }),
         "token" => Ok(Auth::Token { token_file: file("token_file")? }),
-        _ => Err(AddressError("expected auth=kubernetes, jwt, approle or token".into())),
+        _ => Err(AddressError::new("expected auth=kubernetes, jwt, approle or token")),
     }
 }
 
-/// What stands after the `?`: each known name at most once, none empty.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn new(url: &Url) -> Result<Self, AddressError> {
-        let pairs: Vec<(String, String)> =
-            url.query_pairs().map(|(name, value)| (name.into(), value.into())).collect();
-        for (at, (name, value)) in pairs.iter().enumerate() {
-            if !PARAMETERS.contains(&name.as_str()) {
-                return Err(AddressError(format!(
-                    "{name}= means nothing here; there are {}",
-                    PARAMETERS.join(", ")
-                )));
-            }
-            if value.is_empty() || pairs.iter().skip(at + 1).any(|(other, _)| other == name) {
-                return Err(AddressError(format!("{name}= must stand once, with a value")));
-            }
-        }
-        Ok(Self(pairs))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn file(&self, name: &str) -> Result<Option<PathBuf>, AddressError> {
-        match self.get(name).map(PathBuf::from) {
-            Some(path) if !path.is_absolute() => {
-                Err(AddressError(format!("{name}= is an absolute path")))
-            }
-            path => Ok(path),
-        }
-    }
-
-    /// Refuses what belongs to another way of logging in, and would be without effect.
-    fn takes(&self, kind: &str) -> Result<(), AddressError> {
-        let other: &[&str] = match kind {
-            "kubernetes" | "jwt" => &["role_id", "secret_id_file", "token_file"],
-            "approle" => &["role", "jwt_file", "token_file"],
-            _ => &["role", "jwt_file", "role_id", "secret_id_file", "auth_mount"],
-        };
-        match other.iter().find(|name| self.get(name).is_some()) {
-            Some(name) => Err(AddressError(format!("{name}= has no effect with auth={kind}"))),
-            None => Ok(()),
-        }
-    }
+/// Refuses what belongs to another way of logging in.
+fn check_way(kind: &str, query: &Query) -> Result<(), AddressError> {
+    let other: &[&str] = match kind {
+        "kubernetes" | "jwt" => &["role_id", "secret_id_file", "token_file"],
+        "approle" => &["role", "jwt_file", "token_file"],
+        _ => &["role", "jwt_file", "role_id", "secret_id_file", "auth_mount"],
+    };
+    query.refuses(other, &format!("auth={kind}"))
 }
 
 /// Segments of plain characters between single slashes: what needs no escape in a URL or a header.

@@ -2,7 +2,10 @@
 //! reason is dropped on purpose, as it would quote what it tripped over.
 
 use crate::{lease::Lease, trouble::Trouble};
-use secrets::{Malformed, Name, Secret, Zeroizing};
+use secrets::{
+    Secret, Zeroizing,
+    remote::{self, Values},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{
@@ -13,9 +16,6 @@ use time::{
     OffsetDateTime,
     format_description::well_known::{Rfc2822, Rfc3339},
 };
-
-/// What an entry has under each name.
-pub(crate) type Values = BTreeMap<Name, Result<Secret, Malformed>>;
 
 #[derive(Deserialize)]
 struct Body<T> {
@@ -95,15 +95,7 @@ pub(crate) fn plain(body: &[u8]) -> Result<Map<String, Value>, Trouble> {
 
 /// The keys that can be names, each with its value.
 pub(crate) fn values(map: Map<String, Value>) -> Values {
-    let named = map.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value)));
-    named.map(|(name, value): (Name, Value)| (name, secret(value))).collect()
-}
-
-fn secret(value: Value) -> Result<Secret, Malformed> {
-    match value {
-        Value::String(text) => Secret::new(Zeroizing::new(text.into_bytes())),
-        _ => Err(Malformed::because("it is not a text in the KV entry; write it as a string")),
-    }
+    remote::values(map, "it is not a text in the KV entry; write it as a string")
 }
 
 /// A token, and how long it lives.
@@ -210,6 +202,7 @@ pub(crate) fn phrase(body: &[u8]) -> Phrase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrets::Name;
 
     #[test]
     fn times_are_read_as_the_server_writes_them() {

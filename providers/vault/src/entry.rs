@@ -1,8 +1,11 @@
 //! What a look found. Pure: what the time is, is given.
 
-use crate::answers::{Values, VersionMetadata};
-use secrets::{Answer, Malformed, Name, Secret, Versions, Zeroizing};
-use std::time::{Duration, SystemTime};
+use crate::answers::VersionMetadata;
+use secrets::{
+    Answer, Name, Versions,
+    remote::{Values, copy, same},
+};
+use std::time::SystemTime;
 
 /// An entry as it was at one moment.
 #[derive(Default)]
@@ -73,35 +76,4 @@ impl Entry {
             }),
         }
     }
-}
-
-/// Whether what a version replaced still counts, `overlap` after it was written. Where either time is
-/// not known, it does: the keeper counts for itself.
-pub(crate) fn counts(
-    created: Option<SystemTime>,
-    now: Option<SystemTime>,
-    overlap: Duration,
-) -> bool {
-    match (created, now) {
-        (Some(created), Some(now)) => {
-            now.duration_since(created).is_ok_and(|age| age <= overlap) || now < created
-        }
-        _ => true,
-    }
-}
-
-fn copy(secret: &Secret) -> Result<Secret, Malformed> {
-    Secret::new(Zeroizing::new(secret.expose().to_vec()))
-}
-
-fn same(one: &Values, other: &Values) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).all(|((name, value), (other_name, other_value))| {
-            name == other_name
-                && match (value, other_value) {
-                    (Ok(value), Ok(other)) => value.same_as(other),
-                    (Err(reason), Err(other)) => reason == other,
-                    _ => false,
-                }
-        })
 }

@@ -24,7 +24,6 @@
 
 mod address;
 mod answers;
-mod budget;
 mod entry;
 mod lease;
 mod session;
@@ -33,6 +32,7 @@ mod transport;
 mod trouble;
 mod write;
 
-pub use address::{Address, AddressError, Auth};
+pub use address::{Address, Auth};
+pub use secrets::remote::AddressError;
 pub use source::Vault;
 pub use trouble::Trouble;

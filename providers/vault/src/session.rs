@@ -3,7 +3,6 @@
 use crate::{
     address::{Address, Auth},
     answers::{self, Phrase},
-    budget::Budget,
     lease::{Lease, Step},
     transport::{Headers, Reply, Transport},
     trouble::{Silence, Trouble},
@@ -13,6 +12,7 @@ use rustix::fs::CWD;
 use secrets::{
     Secret,
     files::{self, FileError, FileId, Links},
+    remote::Budget,
 };
 use std::{
     path::{Path, PathBuf},

@@ -1,9 +1,9 @@
 //! The source: one look for all who ask, and the hints.
 
 use crate::{
-    address::{Address, AddressError},
+    address::Address,
     answers::{self, Metadata, Phrase},
-    entry::{Entry, Mark, counts},
+    entry::{Entry, Mark},
     session::{Session, identity},
     trouble::Trouble,
 };
@@ -12,20 +12,13 @@ use rustify::{
     endpoint::Endpoint,
     enums::{RequestMethod, RequestType, ResponseType},
 };
-use secrets::{Answer, Name, SecretSource, SecretWriter, SourceError};
+use secrets::{
+    Answer, Name, SecretSource, SecretWriter, SourceError,
+    remote::{AddressError, Looks, counts},
+};
 use serde_json::{Map, Value};
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
-};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
 use vaultrs::api::{
     kv1::requests::GetSecretRequest,
     kv2::requests::{ReadSecretMetadataRequest, ReadSecretRequest},
@@ -38,17 +31,13 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Vault {
     pub(crate) address: Address,
     overlap: Duration,
-    pub(crate) state: Mutex<State>,
-    /// Looks that have ended.
-    looks: AtomicU64,
+    pub(crate) looks: Looks<State, Result<Arc<Entry>, Trouble>>,
 }
 
 /// What one look leaves for the next.
 pub(crate) struct State {
     pub(crate) session: Session,
     pub(crate) known: Option<Known>,
-    /// What the last look came to, for those who arrived while it was under way.
-    outcome: Option<Result<Arc<Entry>, Trouble>>,
     /// Counts what engines without versions do not.
     differences: u64,
 }
@@ -70,13 +59,8 @@ impl Vault {
     /// What is wrong with the URL.
     pub fn new(url: &str, overlap: Duration) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
-        let state = State {
-            session: Session::new(address.clone()),
-            known: None,
-            outcome: None,
-            differences: 0,
-        };
-        Ok(Self { address, overlap, state: Mutex::new(state), looks: AtomicU64::new(0) })
+        let state = State { session: Session::new(address.clone()), known: None, differences: 0 };
+        Ok(Self { address, overlap, looks: Looks::new(state) })
     }
 
     async fn look(&self, state: &mut State) -> Result<Arc<Entry>, Trouble> {
@@ -230,19 +214,12 @@ impl SecretSource for Vault {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let ended = self.looks.load(Ordering::SeqCst);
-        let mut state = self.state.lock().await;
-        let others = self.looks.load(Ordering::SeqCst) != ended;
-        // Taken, so that nothing but what is known holds the entry, which the look may change.
-        let outcome = match state.outcome.take().filter(|_| others) {
+        let mut look = self.looks.enter().await;
+        let outcome = match look.of_others() {
             Some(outcome) => outcome,
-            None => {
-                let outcome = self.look(&mut state).await;
-                self.looks.fetch_add(1, Ordering::SeqCst);
-                outcome
-            }
+            None => self.look(&mut look).await,
         };
-        let entry = state.outcome.insert(outcome).clone();
+        let entry = look.end(outcome);
         let entry = entry.map_err(|trouble| trouble.at(self.place()))?;
         Ok(names.iter().map(|name| entry.answer(name)).collect())
     }
@@ -252,7 +229,7 @@ impl SecretSource for Vault {
         loop {
             sleep(TICK).await;
             let (file, due) = {
-                let state = self.state.lock().await;
+                let state = self.looks.enter().await;
                 (state.session.token_file(), state.session.due())
             };
             if let Some((path, Some(known))) = file
@@ -261,7 +238,7 @@ impl SecretSource for Vault {
                 return;
             }
             if due.is_some_and(|due| due <= Instant::now()) {
-                let mut state = self.state.lock().await;
+                let mut state = self.looks.enter().await;
                 // The next read tells what is wrong; a failure has put off the next attempt, or
                 // the token has ended, and then a read makes the next attempt.
                 if state.session.keep_alive().await.is_err() {

@@ -6,7 +6,10 @@ use crate::{
     trouble::Trouble,
 };
 use async_trait::async_trait;
-use secrets::{Change, Malformed, Name, Secret, SecretWriter, WriteError};
+use secrets::{
+    Change, Malformed, Name, Secret, SecretWriter, WriteError,
+    remote::{changed, drops_previous},
+};
 use serde_json::{Map, Value};
 use vaultrs::api::kv2::requests::{SetSecretRequest, SetSecretRequestOptions};
 
@@ -50,7 +53,7 @@ impl SecretWriter for Vault {
 
 impl Vault {
     async fn put(&self, changes: &[Change<'_>]) -> Result<(), Trouble> {
-        let mut state = self.state.lock().await;
+        let mut state = self.looks.enter().await;
         for _ in 0..TRIES {
             let (number, before) = match self.metadata(&mut state.session).await? {
                 Some((metadata, _)) if metadata.current_version > 0 => {
@@ -61,7 +64,7 @@ impl Vault {
                 }
                 _ => (0, Map::new()),
             };
-            let after = changed(&before, changes)?;
+            let after = changed(&before, changes).map_err(|_| Trouble::Defect)?;
             if after == before {
                 return Ok(());
             }
@@ -104,32 +107,4 @@ impl Vault {
             status => Err(Trouble::Status(status)),
         }
     }
-}
-
-/// Whether a name gets a new value and its previous one is not to be kept.
-fn drops_previous(changes: &[Change<'_>]) -> bool {
-    changes.iter().any(|change| {
-        let Change::Set(name, _) = change else { return false };
-        let previous = name.previous();
-        changes.iter().any(|other| matches!(other, Change::Remove(gone) if **gone == previous))
-    })
-}
-
-fn changed(
-    before: &Map<String, Value>,
-    changes: &[Change<'_>],
-) -> Result<Map<String, Value>, Trouble> {
-    let mut map = before.clone();
-    for change in changes {
-        match change {
-            Change::Set(name, value) => {
-                let text = value.text().map_err(|_| Trouble::Defect)?.to_owned();
-                map.insert(name.to_string(), Value::String(text));
-            }
-            Change::Remove(name) => {
-                map.remove(name.as_str());
-            }
-        }
-    }
-    Ok(map)
 }

@@ -1,12 +1,10 @@
 //! A network and a server that misbehave.
 
-use crate::{
-    bao::{A, Bao, CANARY, value},
-    proxy::{Mode, Proxy, http},
-};
+use crate::bao::{A, Bao, CANARY, value};
 use secrets::testing;
 use serde_json::json;
 use std::sync::Arc;
+use stores::proxy::{Mode, Proxy, http};
 
 #[tokio::test]
 async fn no_fault_takes_a_value_away_and_each_is_told_as_what_it_is() {

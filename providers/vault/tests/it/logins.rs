@@ -1,13 +1,11 @@
 //! The four ways in, and tokens that end.
 
-use crate::{
-    bao::{Bao, CANARY, LIMIT, value},
-    proxy::Proxy,
-};
+use crate::bao::{Bao, CANARY, LIMIT, value};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrets::SecretSource;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
+use stores::proxy::Proxy;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -193,7 +191,7 @@ async fn in_a_namespace() {
     bao.ok("POST", "sys/namespaces/team1", json!({})).await;
     let engine = json!({"type": "kv", "options": {"version": "2"}});
     bao.call("POST", "sys/mounts/kv", engine, "team1").await;
-    bao.until("the engine takes an entry", async |bao: &Bao| {
+    bao.until("the engine takes an entry", async |bao: &stores::bao::Bao| {
         let entry = json!({"data": {"A": "canary-of-team-one"}});
         bao.call("POST", "kv/data/az", entry, "team1").await.0 == 200
     })

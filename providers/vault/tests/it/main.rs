@@ -12,7 +12,6 @@ mod bao;
 mod contract;
 mod faults;
 mod logins;
-mod proxy;
 mod shared;
 mod states;
 mod writes;

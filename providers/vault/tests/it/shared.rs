@@ -1,12 +1,10 @@
 //! However many ask, one call is made.
 
-use crate::{
-    bao::{A, Bao, CANARY, name},
-    proxy::Proxy,
-};
+use crate::bao::{A, Bao, CANARY, name};
 use secrets::{SecretSource, testing};
 use serde_json::json;
 use std::sync::Arc;
+use stores::proxy::Proxy;
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,10 @@ use tokio::{
     time::sleep,
 };
 
+/// What becomes of a request.
 #[derive(Clone, Debug)]
 pub enum Mode {
+    /// The server answers it.
     Pass,
     /// Takes the request and says nothing.
     Hang,
@@ -23,6 +25,7 @@ pub enum Mode {
     Say(String),
 }
 
+/// A proxy on a port of its own. Clones are the same one.
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
 
@@ -33,6 +36,7 @@ struct Inner {
 }
 
 impl Proxy {
+    /// One in front of that port of 127.0.0.1.
     pub async fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -48,19 +52,25 @@ impl Proxy {
         proxy
     }
 
+    /// `http://127.0.0.1:PORT`, with the proxy's own port.
+    #[must_use]
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.0.port)
     }
 
+    /// Does this from the next request on.
     pub fn mode(&self, mode: Mode) {
         *self.0.mode.lock().unwrap() = mode;
     }
 
     /// What was asked so far, such as `GET /v1/kv/data/az?version=1`.
+    #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.0.requests.lock().unwrap().clone()
     }
 
+    /// How many requests have `part` in their first line.
+    #[must_use]
     pub fn count(&self, part: &str) -> usize {
         self.requests().iter().filter(|line| line.contains(part)).count()
     }
@@ -123,6 +133,7 @@ impl Proxy {
 }
 
 /// An answer of HTTP.
+#[must_use]
 pub fn http(status: &str, headers: &str, body: &str) -> Mode {
     let length = body.len();
     Mode::Say(format!(

@@ -7,7 +7,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A bucket that begins with a quarter of the hour's calls and is filled with the other three
 /// quarters over the hour, so that no hour has more than all of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     room: f64,
     per_second: f64,
     left: f64,
@@ -17,14 +17,18 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// At most `calls` in any hour.
-    pub(crate) fn new(calls: u32) -> Self {
+    #[must_use]
+    pub fn new(calls: u32) -> Self {
         let room = (f64::from(calls) / 4.0).floor().max(1.0);
         let per_second = (f64::from(calls) - room) / HOUR.as_secs_f64();
         Self { room, per_second, left: room, counted: Duration::ZERO }
     }
 
-    /// Takes one call at `now`, or says how long to wait for the next.
-    pub(crate) fn take(&mut self, now: Duration) -> Result<(), Duration> {
+    /// Takes one call at `now`, counted since this budget began.
+    ///
+    /// # Errors
+    /// How long to wait for the next, where none is left.
+    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let passed = now.saturating_sub(self.counted).as_secs_f64();
         self.left = (self.left + passed * self.per_second).min(self.room);
         self.counted = self.counted.max(now);
