@@ -89,10 +89,11 @@ mod tests {
         let looks = Arc::new(Looks::<u32, u32>::new(0));
         let mut first = looks.enter().await;
         assert_eq!(first.of_others(), None);
-        let mut waiting = tokio::task::JoinSet::new();
+        let (here, mut waiting) = (Arc::new(AtomicU64::new(0)), tokio::task::JoinSet::new());
         for _ in 0..100 {
-            let looks = looks.clone();
+            let (looks, here) = (looks.clone(), here.clone());
             waiting.spawn(async move {
+                here.fetch_add(1, Ordering::SeqCst);
                 let mut look = looks.enter().await;
                 match look.of_others() {
                     Some(outcome) => look.end(outcome),
@@ -104,8 +105,10 @@ mod tests {
                 }
             });
         }
-        // All of them stand at the door before it opens.
-        tokio::task::yield_now().await;
+        // All of them stand at the door before it opens: nothing lies between being here and waiting.
+        while here.load(Ordering::SeqCst) < 100 {
+            tokio::task::yield_now().await;
+        }
         *first += 1;
         assert_eq!(first.end(1), 1);
         assert_eq!(waiting.join_all().await, [1; 100]);
