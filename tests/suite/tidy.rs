@@ -12,6 +12,7 @@ const LINES_MAX: usize = 600;
 /// Decisions: no clock, no socket, no file, nothing asynchronous.
 const PURE: &[&str] = &[
     "crates/routd/src/adapters.rs",
+    "crates/routd/src/attachment.rs",
     "crates/routd/src/gateway/budget.rs",
     "crates/routd/src/gateway/headers.rs",
     "crates/routd/src/gateway/inspect.rs",

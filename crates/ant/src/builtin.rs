@@ -12,6 +12,7 @@ mod transcript;
 use crate::beneath::Beneath;
 use crate::briefing::{self, SILENT};
 use crate::budget::Budget;
+use crate::files::Inbox;
 use crate::link::Link;
 use crate::progress::Progress;
 use crate::steering::Steering;
@@ -48,7 +49,7 @@ pub(crate) struct Place<'a> {
 /// Answers the turn, within the budget.
 pub(crate) async fn run(place: &Place<'_>, input: &TurnInput, budget: Budget) -> Ending {
     let mut tools = Tools::new(place.link, input, budget.work, place.progress);
-    let mut steering = Steering::begin(place.link, input);
+    let mut steering = Steering::begin(place.link, input, Inbox::of(&place.options.home, input));
     let mut talk = Talk::begin(place, input, budget);
     let done = timeout_at(budget.work, talk.answer(&mut tools, &mut steering)).await;
     tools.close().await;

@@ -11,6 +11,7 @@ mod lines;
 use crate::briefing::{self, SILENT};
 use crate::budget::Budget;
 use crate::child::{self, Group, work_end};
+use crate::files::Inbox;
 use crate::link::Link;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -68,7 +69,7 @@ pub(crate) async fn run(place: &Place<'_>, input: &TurnInput, budget: Budget) ->
             "The Claude Code CLI is not here. Set CLAUDE_CLI, or put `claude` into the agents' image.",
         );
     };
-    let mut steering = Steering::begin(place.link, input);
+    let mut steering = Steering::begin(place.link, input, Inbox::of(&place.options.home, input));
     let mut session = input.session.as_deref();
     loop {
         let mut command = command(&program, place, url, input, session);

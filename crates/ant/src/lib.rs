@@ -4,11 +4,12 @@
 //! harness that the turn names, and posts the one result. It holds no credential and reads no
 //! environment: the socket is its identity, and everything it may do is behind it.
 //!
-//! 1. `GET /turn` says what to do; another attempt that owns the turn ends this one at once.
+//! 1. `GET /turn` says what to do; another attempt that owns the turn ends this one at once. Files that
+//!    came with the messages are put into the home.
 //! 2. The harness works: [`offline`] answers without a model, `command` runs a program, `builtin`
 //!    calls a model and the tools, `claude` runs the Claude Code CLI. Progress is reported as it
 //!    comes, and a report that is lost costs nothing. The two that speak with a model also hear what
-//!    is said while they work.
+//!    is said while they work. Files of the home that a tool is to send are brought beside them.
 //! 3. `POST /turn/result` is repeated until it is accepted or the turn's deadline has passed.
 //!
 //! How the harnesses are set up and what they may do: `docs/harnesses.md`.
@@ -29,6 +30,8 @@ mod child;
 mod claude;
 mod command;
 mod error;
+mod files;
+mod handover;
 mod link;
 pub mod offline;
 mod options;
@@ -45,6 +48,7 @@ pub use tools::TOOLS;
 
 use bridge::Bridge;
 use budget::Budget;
+use files::Inbox;
 use link::Link;
 use progress::Progress;
 use proto::turn::{Harness, Outcome, TurnInput, TurnResult};
@@ -155,9 +159,15 @@ async fn work(
 ) -> Result<Ending, AntError> {
     let (progress, reports) = Progress::channel();
     let mut reporter = std::pin::pin!(progress::report(link, input.attempt, reports));
+    let work = async {
+        let inbox = Inbox::of(&options.home, input);
+        let input = inbox.fill(link, input.clone(), budget.work, &progress).await;
+        harness(options, link, &input, budget, url, &progress).await
+    };
     let ending = tokio::select! {
         biased;
-        ending = harness(options, link, input, budget, url, &progress) => ending?,
+        ending = work => ending?,
+        never = handover::serve(link, &options.home, input.attempt) => match never {},
         // It cannot end otherwise while `progress` lives.
         news = &mut reporter => return Err(news.err().unwrap_or(AntError::Superseded)),
     };

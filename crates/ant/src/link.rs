@@ -3,8 +3,9 @@
 use crate::AntError;
 use crate::retry::Pauses;
 use proto::turn::{
-    GET_TURN, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET, SteerAsk, Steered, TurnAccepted,
-    TurnEvents, TurnInput, TurnResult,
+    BRING_FILE, GET_FILE, GET_TURN, NO_FILE, NoFile, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET,
+    SteerAsk, Steered, TurnAccepted, TurnEvents, TurnInput, TurnResult, WANTED_FILES, Wanted,
+    WantedAsk,
 };
 use proto::{Endpoint, Method, Nothing, Problem};
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
 
 /// The longest path of a Unix socket, in bytes.
 const LONGEST_PATH: usize = 107;
@@ -20,6 +22,10 @@ const LONGEST_PATH: usize = 107;
 pub(crate) const ORIGIN: &str = "http://localhost";
 /// The longest that one try of a call may take.
 const ONE_CALL: Duration = Duration::from_secs(15);
+/// The longest that bringing one file may take.
+const ONE_FILE: Duration = Duration::from_secs(60);
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 64 * 1024;
 /// The longest that one report may take.
 const ONE_REPORT: Duration = Duration::from_secs(5);
 
@@ -48,6 +54,18 @@ enum Miss {
     Passing(Trouble),
     /// No other try will.
     Final(AntError),
+}
+
+/// What became of asking for a file.
+pub(crate) enum Given {
+    /// It comes.
+    File(reqwest::Response),
+    /// It cannot be had.
+    Gone,
+    /// It is larger than it may be.
+    TooLarge,
+    /// Not now.
+    Away,
 }
 
 /// A client for one turn's socket.
@@ -137,6 +155,73 @@ impl Link {
                 tracing::debug!(error = &error as &dyn std::error::Error, "no news");
                 None
             }
+        }
+    }
+
+    /// Asks for a file that came with a message, once.
+    pub async fn file(&self, id: &str) -> Given {
+        let address = format!("{ORIGIN}{}", GET_FILE.path.replace("{id}", id));
+        let answer = match timeout(ONE_CALL, self.http.get(address).send()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no file");
+                return Given::Away;
+            }
+            Err(_) => return Given::Away,
+        };
+        match answer.status().as_u16() {
+            200 => Given::File(answer),
+            413 => Given::TooLarge,
+            408 | 425 | 429 | 500.. => Given::Away,
+            _ => Given::Gone,
+        }
+    }
+
+    /// Asks, once, which files are wanted, and waits as long as `ask` says. `None`: there was no answer.
+    ///
+    /// # Errors
+    /// This routd wants none, or the attempt is over.
+    pub async fn wanted(&self, ask: &WantedAsk) -> Result<Option<Wanted>, AntError> {
+        let limit = ONE_CALL + Duration::from_secs(ask.wait_seconds.into());
+        match self.call("ask for wanted files", WANTED_FILES, ask, limit).await {
+            Ok(wanted) => Ok(Some(wanted)),
+            Err(Miss::Passing(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no news of files");
+                Ok(None)
+            }
+            Err(Miss::Final(error)) => Err(error),
+        }
+    }
+
+    /// Brings a file, once: a tool that still wants it asks anew.
+    pub async fn bring(&self, id: i64, file: std::fs::File, size: u64) {
+        let address = format!("{ORIGIN}{}", BRING_FILE.path.replace("{id}", &id.to_string()));
+        // What the file grows by meanwhile is left out, so that its length is as it was said.
+        let file = tokio::fs::File::from_std(file).take(size);
+        let pieces = futures::stream::try_unfold(file, |mut file| async move {
+            let mut piece = vec![0; PIECE];
+            let read = file.read(&mut piece).await?;
+            piece.truncate(read);
+            Ok::<_, std::io::Error>((read > 0).then_some((piece, file)))
+        });
+        let call = self.http.put(address).header(reqwest::header::CONTENT_LENGTH, size);
+        let sent = call.body(reqwest::Body::wrap_stream(pieces)).timeout(ONE_FILE).send().await;
+        match sent {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => tracing::warn!(status = answer.status().as_u16(), "a file is not taken"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a file was not brought");
+            }
+        }
+    }
+
+    /// Says that a file cannot be brought, once.
+    pub async fn no_file(&self, id: i64, reason: String) {
+        let path = NO_FILE.route.path.replace("{id}", &id.to_string());
+        let said = NoFile { id, reason };
+        let call = self.http.post(format!("{ORIGIN}{path}")).json(&said).timeout(ONE_REPORT);
+        if let Err(error) = call.send().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a refusal was lost");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::tools::{Answer, ToolError, Tools};
 use crate::{AntError, Ending};
 use ask::Ask;
 use proto::turn::TurnInput;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -97,6 +97,25 @@ async fn answer(
                 tools.read("inspect_messages", json!({ "limit": HISTORY })).await?;
             Ending::replied(history::summary(&text, structured.as_ref()))
         }
+        Ask::Past => {
+            let Answer { text, structured } =
+                tools.read("fetch_history", json!({ "limit": HISTORY })).await?;
+            Ending::replied(history::summary(&text, structured.as_ref()))
+        }
+        Ask::File { path, caption } => {
+            tools.change("send_file", json!({ "path": path, "caption": caption })).await?;
+            Ending::already_replied()
+        }
+        Ask::Back => back(input, tools).await?,
+        Ask::Schedule { when, content } => {
+            let arguments = json!({ "when": when, "content": content });
+            Ending::replied(sentence(&tools.change("schedule_task", arguments).await?.text))
+        }
+        Ask::Tasks => Ending::replied(tasks(tools.read("list_tasks", json!({})).await?)),
+        Ask::Cancel(id) => {
+            let cancelled = tools.change("cancel_task", json!({ "id": id })).await?;
+            Ending::replied(sentence(&cancelled.text))
+        }
         Ask::Wait(seconds) => Ending::replied(wait(seconds, budget, progress).await),
         Ask::Silent => Ending::silent(),
         // `crash` never gets here; a process that must end has no ending to tell.
@@ -115,6 +134,38 @@ fn echo(input: &TurnInput) -> String {
                 messages.iter().map(|message| said(&message.content)).collect();
             lines.join("\n")
         }
+    }
+}
+
+/// Sends back what came with the messages.
+async fn back(input: &TurnInput, tools: &mut Tools<'_>) -> Result<Ending, ToolError> {
+    if input.files.is_empty() {
+        return Ok(Ending::replied("No file came with that."));
+    }
+    for file in &input.files {
+        tools.change("send_file", json!({ "path": file.path })).await?;
+    }
+    Ok(Ending::replied(format!("I sent back what came: {}.", input.files.len())))
+}
+
+/// A tool's line, as a sentence.
+fn sentence(line: &str) -> String {
+    let mut letters = line.trim().chars();
+    let first: String = letters.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// What is scheduled, a line each.
+fn tasks(answer: Answer) -> String {
+    let tasks = answer.structured.and_then(|mut value| value.get_mut("tasks").map(Value::take));
+    let tasks = tasks.as_ref().and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let word = |task: &Value, field: &str| task[field].as_str().unwrap_or_default().to_owned();
+    let line = |task: &Value| {
+        format!("{}: {}: {}", word(task, "id"), word(task, "when"), word(task, "content"))
+    };
+    match tasks {
+        [] => "Nothing is scheduled.".into(),
+        tasks => tasks.iter().map(line).collect::<Vec<_>>().join("\n"),
     }
 }
 
@@ -172,9 +223,10 @@ mod tests {
         // The first row is plain text, whose code span is its reply.
         for command in &commands[1..] {
             let message = command.replace('N', "3").replace("JID", "web:demo");
+            let message = message.replace("PATH", "out/a.txt").replace("ID", "s-1");
             assert_ne!(Ask::read(&message), Ask::Echo, "{message}");
         }
-        assert_eq!(commands.len(), 14);
+        assert_eq!(commands.len(), 21);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One answer is in the harness's hands at a time. Once the harness has put it into the conversation it says so, and
 //! the next call tells routd. What was shown and not taken up is not lost: routd keeps it for the next turn.
 
+use crate::files::Inbox;
 use crate::link::Link;
 use proto::turn::{SteerAsk, Steered, TurnInput};
 use std::time::Duration;
@@ -25,11 +26,11 @@ pub(crate) struct Steering {
 
 impl Steering {
     /// Begins to ask.
-    pub fn begin(link: &Link, input: &TurnInput) -> Self {
+    pub fn begin(link: &Link, input: &TurnInput, inbox: Inbox) -> Self {
         let (tell, told) = mpsc::channel(1);
         let (taken, take) = watch::channel(0);
         let mut asking = JoinSet::new();
-        asking.spawn(ask(link.clone(), input.attempt, tell, take));
+        asking.spawn(ask(link.clone(), input.attempt, inbox, tell, take));
         Self { told, taken, _asking: asking }
     }
 
@@ -61,6 +62,7 @@ impl Steering {
 async fn ask(
     link: Link,
     attempt: u32,
+    inbox: Inbox,
     tell: mpsc::Sender<Steered>,
     mut take: watch::Receiver<i64>,
 ) {
@@ -70,7 +72,8 @@ async fn ask(
         match link.steer(&asked).await {
             None => tokio::time::sleep(PAUSE).await,
             Some(steered) if steered.messages.is_empty() => {}
-            Some(steered) => {
+            Some(mut steered) => {
+                inbox.fill_later(&link, &mut steered).await;
                 let upto = steered.upto;
                 if tell.send(steered).await.is_err()
                     || take.wait_for(|by| *by >= upto).await.is_err()

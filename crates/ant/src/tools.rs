@@ -24,7 +24,18 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// The tools that the offline harness uses.
-pub const TOOLS: &[&str] = &["reply", "send", "inspect_messages", "get_memory", "set_memory"];
+pub const TOOLS: &[&str] = &[
+    "reply",
+    "send",
+    "send_file",
+    "inspect_messages",
+    "fetch_history",
+    "get_memory",
+    "set_memory",
+    "schedule_task",
+    "list_tasks",
+    "cancel_task",
+];
 
 /// The longest that one try of a call may take. A call that takes longer is made again.
 const ONE_CALL: Duration = Duration::from_secs(60);

@@ -181,19 +181,41 @@ pub enum Secrets {
 /// What to do with folders.
 #[derive(Debug, Subcommand)]
 pub enum Group {
-    /// Add a folder. Again: changes nothing
+    /// Add a folder. Again: changes what is said anew, and nothing else
     Add {
         /// The folder, such as team/name
         folder: Folder,
         /// A chat whose messages go there
         #[arg(long)]
         jid: Option<Jid>,
-        /// What runs its turns: offline or command [default: the instance's]
+        /// What runs its turns: offline, command, claude or builtin [default: the instance's]
         #[arg(long)]
         harness: Option<Harness>,
         /// For `command`: the program and its arguments
         #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
         command: Vec<String>,
+        /// For `claude` and `builtin`: the model; '' for the instance's
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// Change what runs the turns of a folder that is there
+    Set {
+        /// The folder
+        folder: Folder,
+        /// What runs its turns: offline, command, claude or builtin
+        #[arg(long)]
+        harness: Option<Harness>,
+        /// For `command`: the program and its arguments
+        #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "WORD")]
+        command: Vec<String>,
+        /// For `claude` and `builtin`: the model; '' for the instance's
+        #[arg(long)]
+        model: Option<String>,
+    },
+    /// One folder
+    Show {
+        /// The folder
+        folder: Folder,
     },
     /// The folders
     List,

@@ -18,6 +18,8 @@ pub const OWN_FOLDER_ACTIONS: &[&str] = &[
     "mcp:edit",
     "mcp:delete",
     "mcp:react",
+    "mcp:send_file",
+    "mcp:fetch_history",
     "mcp:inspect_messages",
     "mcp:find_messages",
     "mcp:inspect_routing",

@@ -47,7 +47,9 @@ pub use failure::{Failure, chain};
 pub use gate::{EDGE_HEADER, EdgeIdentity, Forgetting, Gate, KeySource, SecretCheck, USER_HEADER};
 pub use health::{Health, Unmet};
 pub use metrics::Metrics;
-pub use peer::{CALL_TIMEOUT, Options as CallOptions, Peer, PeerError, Peers, client_builder};
+pub use peer::{
+    CALL_TIMEOUT, Fetched, Options as CallOptions, Peer, PeerError, Peers, client_builder,
+};
 pub use refusals::RefusedCall;
 /// The client of [`http_client`], so that who makes requests by hand need not name its library.
 pub use reqwest::Client as HttpClient;

@@ -1,5 +1,9 @@
 //! Calling another daemon.
 
+mod fetch;
+
+pub use fetch::Fetched;
+
 use crate::tokens::{Credential, Tokens};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use proto::{Daemon, Endpoint, Problem, fill_path};
@@ -392,10 +396,32 @@ fn build<Req: Serialize, Res>(
 
 async fn read<Res: DeserializeOwned>(
     url: &str,
-    mut answer: reqwest::Response,
+    answer: reqwest::Response,
 ) -> Result<Res, PeerError> {
     let status = answer.status();
-    let retry_after = retry_after(&answer);
+    if !status.is_success() {
+        return Err(refusal(url, answer).await);
+    }
+    let body = whole(url, answer).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let place = format!("{status}, line {} column {}", error.line(), error.column());
+        protocol(url, &place)
+    })
+}
+
+/// What a peer said that did not do what it was asked.
+async fn refusal(url: &str, answer: reqwest::Response) -> PeerError {
+    let (status, retry_after) = (answer.status(), retry_after(&answer));
+    match whole(url, answer).await {
+        Ok(body) => {
+            let problem = serde_json::from_slice(&body).unwrap_or_else(|_| unexplained(status));
+            PeerError::Refused { peer: "the peer", problem: problem.into(), retry_after }
+        }
+        Err(error) => error,
+    }
+}
+
+async fn whole(url: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, PeerError> {
     let mut body = Vec::new();
     loop {
         match answer.chunk().await {
@@ -403,20 +429,12 @@ async fn read<Res: DeserializeOwned>(
                 body.extend_from_slice(&chunk);
             }
             Ok(Some(_)) => return Err(protocol(url, "an answer that is too large")),
-            Ok(None) => break,
+            Ok(None) => return Ok(body),
             Err(source) => {
                 return Err(PeerError::Unknown { peer: "the peer", url: url.into(), source });
             }
         }
     }
-    if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|error| {
-            let place = format!("{status}, line {} column {}", error.line(), error.column());
-            protocol(url, &place)
-        });
-    }
-    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| unexplained(status)).into();
-    Err(PeerError::Refused { peer: "the peer", problem, retry_after })
 }
 
 fn unexplained(status: StatusCode) -> Problem {

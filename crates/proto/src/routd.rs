@@ -67,6 +67,7 @@ pub const ROUTES: &[Route] = &[
     TRACE.route,
     FEED.route,
     FILE,
+    FILE,
     ADD_GROUP.route,
     LIST_GROUPS.route,
     REMOVE_GROUP.route,
@@ -230,6 +231,24 @@ pub const DELETE: Endpoint<Delete, Nothing> =
 /// `Idempotency-Key`.
 pub const REACT: Endpoint<React, Nothing> =
     Endpoint::post("/react", Needs::Scope("send:write"), "React to a message");
+
+/// routd asks an adapter to show for some seconds that the agent is at work. Served by adapters with the capability
+/// `typing`; asked again for as long as the turn lasts.
+pub const TYPING: Endpoint<Typing, Nothing> = Endpoint::post(
+    "/typing",
+    Needs::Scope("send:write"),
+    "Show for some seconds that the agent is at work",
+);
+
+/// Where the agent is at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Typing {
+    /// The chat.
+    pub chat_jid: Jid,
+    /// The platform's thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<String>,
+}
 
 /// A message's new text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

@@ -23,6 +23,33 @@ pub const POST_STEER: Endpoint<SteerAsk, Steered> =
 pub const POST_RESULT: Endpoint<TurnResult, TurnAccepted> =
     Endpoint::post("/turn/result", Needs::Socket, "The result of this turn");
 
+/// A file that came with a message of this turn's folder. The answer is the file itself, as its adapter has it; one that
+/// is larger than the instance takes is refused, or cut off, so that its end is never seen.
+pub const GET_FILE: Route =
+    Route::new(Method::Get, "/turn/files/{id}", Needs::Socket, "A file that came with a message");
+
+/// Which files of the agent's home are wanted, because a tool is to send them. Waits for one.
+///
+/// routd reads nothing that an agent may have laid out for it: the agent's side opens the file, with no more than the
+/// agent's own rights, and brings it.
+pub const WANTED_FILES: Endpoint<WantedAsk, Wanted> =
+    Endpoint::post("/turn/files/wanted", Needs::Socket, "Which files of the home are to be sent");
+
+/// Brings a file that is wanted: the body is the file itself.
+pub const BRING_FILE: Route = Route::new(
+    Method::Put,
+    "/turn/files/wanted/{id}",
+    Needs::Socket,
+    "Brings a file of the home that is to be sent",
+);
+
+/// Says why a file that is wanted cannot be brought.
+pub const NO_FILE: Endpoint<NoFile, Nothing> = Endpoint::post(
+    "/turn/files/wanted/{id}/refusal",
+    Needs::Socket,
+    "Says why a file of the home cannot be sent",
+);
+
 /// The tools: Model Context Protocol, streamable HTTP (revision 2025-11-25).
 pub const MCP: Route =
     Route::new(Method::Post, "/mcp", Needs::Socket, "The tools of this turn (MCP)");
@@ -57,8 +84,17 @@ pub const OPENAI: Route = Route::new(
 pub const MODEL_ROUTES: &[Route] = &[ANTHROPIC, OPENAI];
 
 /// Every route of a turn's socket, apart from the model gateway's.
-pub const ROUTES: &[Route] =
-    &[GET_TURN.route, POST_EVENTS.route, POST_STEER.route, POST_RESULT.route, MCP];
+pub const ROUTES: &[Route] = &[
+    GET_TURN.route,
+    POST_EVENTS.route,
+    POST_STEER.route,
+    POST_RESULT.route,
+    GET_FILE,
+    WANTED_FILES.route,
+    BRING_FILE,
+    NO_FILE.route,
+    MCP,
+];
 
 /// What runs inside `ant`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -140,6 +176,66 @@ pub struct TurnInput {
     /// given, it goes by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_left_ms: Option<u64>,
+    /// Files that came with the messages. The prompt names the path at which each is to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<TurnFile>,
+    /// Bytes that one such file has at most.
+    #[serde(default)]
+    pub file_max_bytes: u64,
+    /// Bytes that those of this and of earlier turns have together at most; the oldest make room.
+    #[serde(default)]
+    pub files_max_bytes: u64,
+}
+
+/// A file that came with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TurnFile {
+    /// What [`GET_FILE`] knows it by.
+    pub id: Opaque,
+    /// Where it is to be, relative to the home: plain names, none of which leads up.
+    pub path: String,
+    /// How many bytes it has, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+/// Asks which files are wanted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WantedAsk {
+    /// Which attempt speaks.
+    pub attempt: u32,
+    /// Only what was asked for after this one; 0 for all.
+    pub after: i64,
+    /// Seconds to wait where none is, at most 30.
+    #[serde(default)]
+    pub wait_seconds: u32,
+}
+
+/// Files that are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Wanted {
+    /// In the order in which they were asked for.
+    pub files: Vec<WantedFile>,
+}
+
+/// A file of the home that a tool is to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WantedFile {
+    /// Grows from one to the next, also across restarts of routd.
+    pub id: i64,
+    /// The path, as the agent said it.
+    pub path: String,
+    /// How many bytes are taken at most.
+    pub max_bytes: u64,
+}
+
+/// Why a file cannot be brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct NoFile {
+    /// Which one.
+    pub id: i64,
+    /// Why, in a line for the agent.
+    pub reason: String,
 }
 
 /// One message to answer.
@@ -196,6 +292,9 @@ pub struct Steered {
     /// The same as one text, with names and times; empty where there are none.
     #[serde(default)]
     pub prompt: String,
+    /// Files that came with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<TurnFile>,
 }
 
 /// The result of a turn.

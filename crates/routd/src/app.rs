@@ -1,8 +1,10 @@
 //! What the parts of routd share.
 
 use crate::{
+    desk::Desk,
     endpoints::Endpoints,
     figures::Figures,
+    files::Files,
     gateway::Gateway,
     keyring::{Keyring, LinkKey},
     outside::Outside,
@@ -27,6 +29,9 @@ pub(crate) struct App {
     pub(crate) keyring: Keyring,
     pub(crate) endpoints: Endpoints,
     pub(crate) outside: Outside,
+    /// The files that agents sent, and those that are waited for.
+    pub(crate) files: Files,
+    pub(crate) desk: Desk,
     pub(crate) gateway: Gateway,
     /// Which start of routd on this database this is.
     pub(crate) epoch: i64,

@@ -83,7 +83,7 @@ pub(crate) fn report(
         return Ok(());
     }
     let said = messages::said_in(tx, &turn.id, &turn.chat_jid)?;
-    let said: Vec<_> = said.into_iter().map(|message| message.content).collect();
+    let said: Vec<_> = said.into_iter().map(messages::Message::told).collect();
     let text = match said.is_empty() {
         false => said.join("\n\n"),
         true => format!("The task ended without a word: {}.", turns::end_name(how)),

@@ -4,6 +4,7 @@ mod acl;
 mod audit;
 mod channels;
 mod feed;
+mod files;
 mod groups;
 mod links;
 mod messages;
@@ -14,10 +15,11 @@ mod signatures;
 mod steering;
 mod tenant_secrets;
 pub(crate) mod turn;
+mod turn_files;
 mod usage;
 
 use crate::app::App;
-use axum::Router;
+use axum::{Router, routing};
 use kit::Api;
 use proto::routd as api;
 use std::{sync::Arc, time::Duration};
@@ -75,6 +77,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::LIST_CAPS, app.clone(), usage::caps)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)
         .mount(api::REKEY, app.clone(), audit::rekey);
+    all.raw(api::FILE, routing::get(files::get).with_state(app.clone()));
     all.into_router()
 }
 

@@ -71,6 +71,11 @@ pub(crate) fn turn(id: &str) -> String {
     format!("turn {id}")
 }
 
+/// The key of the files that a turn's agent is asked for.
+pub(crate) fn files(turn_id: &str) -> String {
+    format!("files {turn_id}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,8 +98,11 @@ fn check(message: &NewMessage) -> Result<(), Fault> {
     if message.sender_name.as_ref().is_some_and(|n| n.len() > SENDER_MAX || !bare(n)) {
         return no("`sender_name` has at most 256 bytes and no control characters");
     }
-    if message.content.trim().is_empty() || message.content.len() > CONTENT_MAX {
-        return no("`content` has 1 to 262,144 bytes, and not only spaces");
+    let empty = message.content.trim().is_empty() && message.attachments.is_empty();
+    if empty || message.content.len() > CONTENT_MAX {
+        return no(
+            "`content` has 1 to 262,144 bytes, and not only spaces; with files it may be empty",
+        );
     }
     if message.timestamp.is_some_and(|at| !(0..=LAST_TIME).contains(&at.0)) {
         return no("`timestamp` lies between the years 1970 and 9999");
@@ -191,6 +194,7 @@ fn commit(
         let saying = Saying {
             sender: SYSTEM,
             content: &line,
+            attachments: &[],
             chat: &message.chat_jid,
             thread: &thread,
             topic: &decision.topic,

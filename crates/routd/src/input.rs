@@ -1,18 +1,26 @@
 //! What an agent is asked: the turn's messages, and what it should know to answer them.
 
 use crate::{
+    attachment,
     fault::Fault,
+    ids,
     prompt::{self, Line, Material},
+    settings::FileLimits,
     store::{context, groups, messages, tools, turns::Turn},
 };
 use proto::{
     Timestamp, Topic,
-    turn::{Harness, InputMessage, TurnInput},
+    turn::{Harness, InputMessage, TurnFile, TurnInput},
 };
 use rusqlite::Connection;
 
 /// Earlier messages that a harness without a session is shown.
 const EARLIER_MAX: u32 = 20;
+
+/// Files of one turn's messages that an agent is given.
+const FILES_MAX: usize = 32;
+/// Where they are, in its home.
+const INBOX: &str = "inbox";
 
 /// What holds for every folder that says nothing else.
 #[derive(Clone, Debug)]
@@ -23,6 +31,8 @@ pub(crate) struct Defaults {
     pub(crate) assistant: String,
     /// The model that it calls.
     pub(crate) model: String,
+    /// What files may take.
+    pub(crate) files: FileLimits,
 }
 
 /// Puts together what the agent of this attempt is asked.
@@ -41,10 +51,12 @@ pub(crate) fn compose(
     let lines =
         |messages: Vec<messages::Message>| messages.into_iter().map(Line::from).collect::<Vec<_>>();
     let earlier = lines(earlier(conn, turn, first)?);
-    let observed = lines(context::observed(conn, &turn.folder, first)?);
+    let mut observed = lines(context::observed(conn, &turn.folder, first)?);
     let memory = tools::memory(conn, &turn.folder)?;
     let input: Vec<_> = asked.iter().map(InputMessage::from).collect();
-    let asked = lines(asked);
+    let mut asked = lines(asked);
+    let mut files = offer(&mut asked, &[])?;
+    files.extend(offer(&mut observed, &files)?);
     let without = Material {
         now,
         assistant: &defaults.assistant,
@@ -64,7 +76,7 @@ pub(crate) fn compose(
         None => (whole, None),
     };
     Ok(TurnInput {
-        turn_id: crate::ids::opaque(&turn.id)?,
+        turn_id: ids::opaque(&turn.id)?,
         attempt: turn.standing.attempt,
         folder: turn.folder.clone(),
         topic: turn.topic.clone(),
@@ -75,10 +87,27 @@ pub(crate) fn compose(
         messages: input,
         session,
         prompt_anew,
-        model: defaults.model,
+        model: settings.model.unwrap_or(defaults.model),
         deadline,
         time_left_ms: Some(u64::try_from(deadline.0.saturating_sub(now.0)).unwrap_or(0)),
+        files,
+        file_max_bytes: defaults.files.each,
+        files_max_bytes: defaults.files.of_inbox(),
     })
+}
+
+/// Gives the files of these messages their places in the home, the newest first, as long as there are not too many with
+/// `before`.
+pub(crate) fn offer(lines: &mut [Line], before: &[TurnFile]) -> Result<Vec<TurnFile>, Fault> {
+    let mut offered = Vec::new();
+    let files = lines.iter_mut().rev().flat_map(|line| &mut line.attachments);
+    for file in files.take(FILES_MAX.saturating_sub(before.len())) {
+        let Some(id) = &file.id else { continue };
+        let path = format!("{INBOX}/{id}-{}", attachment::safe_name(&file.name));
+        file.path = Some(path.clone());
+        offered.push(TurnFile { id: ids::opaque(id)?, path, size: file.size });
+    }
+    Ok(offered)
 }
 
 impl From<&messages::Message> for InputMessage {

@@ -26,13 +26,17 @@
 
 mod adapters;
 mod app;
+mod attachment;
 mod attempt;
 mod binding;
 mod delegation;
+mod desk;
 mod drive;
 mod endpoints;
 mod fault;
 mod figures;
+mod file_loop;
+mod files;
 mod gateway;
 mod hand_on;
 mod http;
@@ -102,7 +106,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         store::usage::lose_open(tx)?;
         let epoch = store::count_up(tx, "epoch")?;
         if let Some(folder) = first_folder.filter(|_| epoch == 1) {
-            store::groups::add(tx, &folder, None, &[], now)?;
+            store::groups::add(tx, &folder, store::groups::Wanted::default(), now)?;
             record::record(tx, now, "service:routd", "group.add", folder.as_str(), "the first")?;
         }
         Ok::<_, fault::Fault>((epoch, store::turns::with_endpoint(tx)?))
@@ -123,6 +127,8 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         gateway: gateway::Gateway::new(&settings, models)?,
         settings,
         outside: outside::Outside::new()?,
+        files: files::Files::prepare(&context.data_dir)?,
+        desk: desk::Desk::new(epoch),
         epoch,
     });
     let kept: HashSet<i64> = in_progress.iter().filter_map(|turn| turn.endpoint).collect();
@@ -142,6 +148,8 @@ fn begin_loops(app: &Arc<App>, events: tokio::sync::broadcast::Receiver<::secret
     tasks.supervise("turns", move || turn_loop::run(turns.clone()));
     let outbox = app.clone();
     tasks.supervise("outbox", move || outbox_loop::run(outbox.clone()));
+    let files = app.clone();
+    tasks.supervise("files", move || file_loop::run(files.clone()));
     let (context, ring) = (app.context.clone(), app.keyring.clone());
     tasks.supervise("database key", move || keyring::follow(context.clone(), ring.clone()));
     tasks.spawn("secret audit", secret_loop::run(app.clone(), events));

@@ -10,6 +10,7 @@ mod arguments;
 mod call;
 mod chat;
 mod delegate;
+mod files;
 mod memory;
 mod mend;
 mod reading;
@@ -21,6 +22,8 @@ mod tasks;
 mod tool;
 
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
+
+pub(crate) use files::needs;
 
 use kit::RefusedCall;
 use proto::turn::{MCP, MCP_IDEMPOTENCY_KEY};

@@ -11,6 +11,7 @@ use crate::{
     fault::Fault,
     figures::OutboxLabels,
     ingest::platform_label,
+    mcp,
     store::{channels, count, outbox, outbox::Fate, outbox::Kind, outbox::Parcel},
     wake::Wake,
 };
@@ -30,6 +31,8 @@ use tokio::time::Instant;
 const HANDS: u32 = 4;
 /// How long a call may take. An adapter answers sooner, with what it knows.
 const CALL: Duration = Duration::from_secs(45);
+/// The same, where the adapter fetches files first. A daemon answers within a minute in any case.
+const CALL_WITH_FILES: Duration = Duration::from_secs(60);
 /// How long the loop sleeps when nothing is due.
 const BACKSTOP: Duration = Duration::from_secs(15);
 /// The wait after a pass that failed.
@@ -176,7 +179,11 @@ async fn hand_over(app: &Arc<App>, parcel: &Parcel) -> Result<Fate, Fault> {
     };
     let mut options = CallOptions::default();
     options.idempotency_key = Some(parcel.id.clone());
-    options.timeout = Some(CALL);
+    options.timeout = Some(if parcel.attachments.is_empty() { CALL } else { CALL_WITH_FILES });
+    if let Some(needs) = mcp::needs(parcel).filter(|needs| !registered.can(needs)) {
+        let why = format!("the adapter of {platform} chats has not said that it can {needs}");
+        return Ok(Fate::Unsupported(why));
+    }
     let asks = registered.remembers() && parcel.attempts < outbox::ASKED_MAX;
     let adapter = app.context.peers.at(daemon, registered.channel.url);
     let Some(answer) = say(&adapter, parcel, options).await else {
@@ -208,8 +215,8 @@ async fn say(
     Some(match parcel.kind {
         Kind::Send => {
             let thread_id = Some(parcel.thread.to_string()).filter(|thread| !thread.is_empty());
-            let reply_to = parcel.reply_to.clone();
-            let message = Send { chat_jid, content, reply_to, thread_id, attachments: Vec::new() };
+            let (reply_to, attachments) = (parcel.reply_to.clone(), parcel.attachments.clone());
+            let message = Send { chat_jid, content, reply_to, thread_id, attachments };
             adapter.send(&SEND, &message, options).await
         }
         Kind::Edit => {

@@ -22,8 +22,20 @@ pub(crate) struct Line {
     /// What it comes from, as routd knows it.
     pub(crate) origin: Origin,
     pub(crate) reply_to: Option<String>,
-    /// Names and media types of what came with it.
-    pub(crate) attachments: Vec<(String, String)>,
+    /// What came with it.
+    pub(crate) attachments: Vec<Attached>,
+}
+
+/// A file that came with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// What the turn's socket knows it by, where it can be had.
+    pub(crate) id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) mime: String,
+    pub(crate) size: Option<u64>,
+    /// Where it is put, relative to the home.
+    pub(crate) path: Option<String>,
 }
 
 /// All that a prompt is made of.
@@ -126,10 +138,16 @@ fn message(out: &mut String, name: &str, line: &Line) {
         attributes.push(("answers", reply_to));
     }
     element(out, name, &attributes, |out| {
-        for (filename, mime) in &line.attachments {
+        for file in &line.attachments {
             out.push_str("<attachment");
-            attribute(out, "name", filename);
-            attribute(out, "type", mime);
+            attribute(out, "name", &file.name);
+            attribute(out, "type", &file.mime);
+            if let Some(size) = file.size {
+                attribute(out, "bytes", &size.to_string());
+            }
+            if let Some(path) = &file.path {
+                attribute(out, "path", path);
+            }
             out.push_str("/>\n");
         }
         escape(&line.content, out);
@@ -203,7 +221,13 @@ mod tests {
             verb: "message".into(),
             origin: Origin::Person,
             reply_to: None,
-            attachments: vec![("a\"b.txt".into(), "text/plain".into())],
+            attachments: vec![Attached {
+                id: Some("7-0".into()),
+                name: "a\"b.txt".into(),
+                mime: "text/plain".into(),
+                size: Some(12),
+                path: Some("inbox/7-0-b.txt".into()),
+            }],
         }
     }
 
@@ -231,7 +255,7 @@ mod tests {
              <memory>\nlikes &lt;tea&gt;\n</memory>\n\
              <messages>\n\
              <message id=\"m1\" origin=\"person\" sender=\"web:ann\" at=\"2023-11-14T22:13:20Z\" name=\"Ann &quot;A&quot; &lt;b&gt;\" chat=\"web:atlas\">\n\
-             <attachment name=\"a&quot;b.txt\" type=\"text/plain\"/>\nhello\n</message>\n</messages>\n"
+             <attachment name=\"a&quot;b.txt\" type=\"text/plain\" bytes=\"12\" path=\"inbox/7-0-b.txt\"/>\nhello\n</message>\n</messages>\n"
         );
     }
 

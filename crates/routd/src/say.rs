@@ -8,7 +8,7 @@ use crate::{
     wake::Wake,
 };
 use db::Tx;
-use proto::{Address, Folder, Jid, Timestamp, Topic};
+use proto::{Address, Folder, Jid, Timestamp, Topic, routd::Attachment};
 
 /// Bytes of one message.
 pub(crate) const CONTENT_MAX: usize = 262_144;
@@ -23,6 +23,8 @@ pub(crate) struct Saying<'a> {
     /// [`AGENT`] or [`SYSTEM`].
     pub(crate) sender: &'static str,
     pub(crate) content: &'a str,
+    /// Files that come with it.
+    pub(crate) attachments: &'a [Attachment],
     pub(crate) chat: &'a Jid,
     pub(crate) thread: &'a Topic,
     pub(crate) topic: &'a Topic,
@@ -42,6 +44,16 @@ pub(crate) fn say(
     saying: &Saying<'_>,
     now: Timestamp,
 ) -> Result<String, Fault> {
+    say_at(tx, wake, saying, now).map(|(id, _)| id)
+}
+
+/// Says something, and answers the message's id and place.
+pub(crate) fn say_at(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    saying: &Saying<'_>,
+    now: Timestamp,
+) -> Result<(String, i64), Fault> {
     let id = ids::fresh("m");
     let Saying { sender, content, chat, thread, topic, folder, .. } = *saying;
     let message = messages::Outbound {
@@ -49,6 +61,7 @@ pub(crate) fn say(
         chat_jid: chat,
         sender,
         content,
+        attachments: saying.attachments,
         thread,
         topic,
         folder,
@@ -64,7 +77,7 @@ pub(crate) fn say(
     if !delivered {
         wake.outbox(tx);
     }
-    Ok(id)
+    Ok((id, seq))
 }
 
 /// Says something in the chat that a turn answers.
@@ -76,10 +89,11 @@ pub(crate) fn reply(
     content: &str,
     now: Timestamp,
 ) -> Result<String, Fault> {
-    let answered = messages::of_turn(tx, &turn.id)?.pop().map(|last| String::from(last.id));
+    let answered = answered(tx, turn)?;
     let saying = Saying {
         sender,
         content,
+        attachments: &[],
         chat: &turn.chat_jid,
         thread: &turn.thread,
         topic: &turn.topic,
@@ -89,6 +103,11 @@ pub(crate) fn reply(
         for_sender: turn.for_sender(),
     };
     say(tx, wake, &saying, now)
+}
+
+/// The message that a turn's answers answer: its last.
+pub(crate) fn answered(tx: &Tx<'_>, turn: &Turn) -> Result<Option<String>, Fault> {
+    Ok(messages::of_turn(tx, &turn.id)?.pop().map(|last| String::from(last.id)))
 }
 
 /// The agent spoke in the turn's chat: what follows there is for it.

@@ -110,6 +110,52 @@ pub(crate) const MODEL_TIMEOUT: Setting<Duration> = Setting {
     parse: parse::duration,
 };
 
+/// How large a file may be.
+pub const MEDIA_MAX_FILE_BYTES: Setting<u64> = Setting {
+    name: "MEDIA_MAX_FILE_BYTES",
+    default: "50MiB",
+    about: "How large a file may be that comes with a message or that an agent sends. An agent's home keeps ten times \
+            as much of what came.",
+    expects: "a number of bytes, such as 52428800 or 50MiB",
+    parse: bytes,
+};
+
+/// How much a folder may have sent.
+pub const MEDIA_FOLDER_BYTES: Setting<u64> = Setting {
+    name: "MEDIA_FOLDER_BYTES",
+    default: "1GiB",
+    about: "How many bytes the files have together that one folder's agent sent and that are kept.",
+    expects: "a number of bytes, such as 500MiB or 1GiB",
+    parse: bytes,
+};
+
+/// How long what agents sent is kept.
+pub const MEDIA_RETENTION: Setting<Duration> = Setting {
+    name: "MEDIA_RETENTION",
+    default: "30d",
+    about: "How long files that agents sent are kept. One that is still to be sent stays longer.",
+    expects: "a duration such as 30d",
+    parse: parse::duration,
+};
+
+/// What files may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileLimits {
+    /// Bytes of one.
+    pub(crate) each: u64,
+    /// Bytes of all that one folder sent.
+    pub(crate) of_folder: u64,
+    /// How long they are kept.
+    pub(crate) keep: Duration,
+}
+
+impl FileLimits {
+    /// Bytes of what came with messages that a home keeps.
+    pub(crate) const fn of_inbox(&self) -> u64 {
+        self.each.saturating_mul(10)
+    }
+}
+
 /// All of them, for the reference.
 pub const SETTINGS: &[&dyn AnySetting] = &[
     &RUN_TIMEOUT,
@@ -125,6 +171,9 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &OPENAI_BASE_URL,
     &MODEL_PRICES,
     &MODEL_TIMEOUT,
+    &MEDIA_MAX_FILE_BYTES,
+    &MEDIA_FOLDER_BYTES,
+    &MEDIA_RETENTION,
 ];
 
 /// What was set, read once.
@@ -142,6 +191,7 @@ pub(crate) struct Values {
     pub(crate) openai: Base,
     pub(crate) prices: Prices,
     pub(crate) model_timeout: Duration,
+    pub(crate) files: FileLimits,
 }
 
 impl Values {
@@ -159,6 +209,11 @@ impl Values {
             openai: settings.get(&OPENAI_BASE_URL)?,
             prices: settings.get(&MODEL_PRICES)?,
             model_timeout: settings.get(&MODEL_TIMEOUT)?,
+            files: FileLimits {
+                each: settings.get(&MEDIA_MAX_FILE_BYTES)?,
+                of_folder: settings.get(&MEDIA_FOLDER_BYTES)?,
+                keep: settings.get(&MEDIA_RETENTION)?,
+            },
             schedules: Limits {
                 of_folder: settings.get(&SCHEDULES_PER_FOLDER)?,
                 shortest: settings.get(&SCHEDULES_SHORTEST)?,
@@ -168,10 +223,25 @@ impl Values {
 }
 
 /// A name that is one word of a command line and of a path, and begins like neither an option nor a directory.
-fn model(text: &str) -> Option<String> {
+pub(crate) fn model(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:@/[]".contains(c);
     let fits = (1..=128).contains(&text.len()) && text.chars().all(plain);
     (fits && text.starts_with(|c: char| c.is_ascii_alphanumeric())).then(|| text.to_owned())
+}
+
+/// A number of bytes, of at most 16 TiB and not 0.
+fn bytes(text: &str) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(split)?;
+    let unit: u64 = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=1 << 44).contains(&bytes).then_some(bytes)
 }
 
 fn shortest(text: &str) -> Option<Duration> {

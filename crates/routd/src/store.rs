@@ -8,6 +8,7 @@ pub(crate) mod channels;
 pub(crate) mod context;
 pub(crate) mod delegations;
 pub(crate) mod feed;
+pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod links;
@@ -60,6 +61,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "changed messages",
         sql: include_str!("../migrations/0008-changed-messages.sql"),
     },
+    Migration { version: 9, name: "files", sql: include_str!("../migrations/0009-files.sql") },
 ];
 
 /// Opens routd's database, and makes it where there is none.

@@ -20,6 +20,22 @@ pub(crate) enum Ask {
         text: String,
     },
     History,
+    /// What the platform has.
+    Past,
+    /// A file of the home.
+    File {
+        path: String,
+        caption: Option<String>,
+    },
+    /// The files that came with the messages.
+    Back,
+    /// When, and what.
+    Schedule {
+        when: String,
+        content: String,
+    },
+    Tasks,
+    Cancel(String),
     /// Seconds.
     Wait(u64),
     Silent,
@@ -54,6 +70,13 @@ impl Ask {
             "wait" => rest.trim_end_matches(['s', 'S']).trim().parse().ok().map(Self::Wait),
             "loud" => rest.parse().ok().map(Self::Loud),
             "history" if rest.is_empty() => Some(Self::History),
+            "past" if rest.is_empty() => Some(Self::Past),
+            "file" => file(rest),
+            "back" if rest.is_empty() => Some(Self::Back),
+            "schedule" => schedule(rest),
+            "every" => schedule(message),
+            "tasks" if rest.is_empty() => Some(Self::Tasks),
+            "cancel" => one_word(rest).map(Self::Cancel),
             "silent" if rest.is_empty() => Some(Self::Silent),
             "fail" if rest.is_empty() => Some(Self::Fail),
             "crash" if rest.is_empty() => Some(Self::Crash),
@@ -88,6 +111,37 @@ fn send(rest: &str) -> Option<Ask> {
     Some(Ask::Send { to: to.parse().ok()?, text: some(text.trim())? })
 }
 
+fn one_word(rest: &str) -> Option<String> {
+    some(rest).filter(|word| !word.contains(char::is_whitespace))
+}
+
+fn file(rest: &str) -> Option<Ask> {
+    let (path, caption) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    // A name with an end, or a path: `file a complaint` is a sentence.
+    let named = path.contains(['.', '/']) && !path.ends_with('.');
+    named.then(|| Ask::File { path: path.to_owned(), caption: some(caption.trim()) })
+}
+
+/// `WHEN: TEXT`, or `every minute say X` as people put it.
+fn schedule(rest: &str) -> Option<Ask> {
+    if let Some((when, content)) = rest.split_once(": ") {
+        let (when, content) = (some(when.trim())?, some(content.trim())?);
+        return Some(Ask::Schedule { when, content });
+    }
+    let mut words = rest.split_whitespace();
+    let (every, unit, say) = (words.next()?, words.next()?, words.next()?);
+    let is = |word: &str, text: &str| word.eq_ignore_ascii_case(text);
+    let when = match unit.to_ascii_lowercase().as_str() {
+        "minute" => "every 1m",
+        "hour" => "every 1h",
+        "day" => "every 1d",
+        _ => return None,
+    };
+    let content: Vec<&str> = words.collect();
+    let content = some(&content.join(" ")).filter(|_| is(every, "every") && is(say, "say"))?;
+    Some(Ask::Schedule { when: when.to_owned(), content })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +162,28 @@ mod tests {
             ("wait 3s", Ask::Wait(3)),
             ("LOUD 1000", Ask::Loud(1000)),
             ("\nhistory\n", Ask::History),
+            ("Past", Ask::Past),
+            ("back", Ask::Back),
+            ("file out/a.txt", Ask::File { path: "out/a.txt".into(), caption: None }),
+            (
+                "FILE A.txt The  List",
+                Ask::File { path: "A.txt".into(), caption: Some("The  List".into()) },
+            ),
+            (
+                "schedule every 90s: Good morning",
+                Ask::Schedule { when: "every 90s".into(), content: "Good morning".into() },
+            ),
+            (
+                "schedule 0 9 * * mon-fri: x",
+                Ask::Schedule { when: "0 9 * * mon-fri".into(), content: "x".into() },
+            ),
+            (
+                "Every minute say Hi there",
+                Ask::Schedule { when: "every 1m".into(), content: "Hi there".into() },
+            ),
+            ("every 2m: x", Ask::Schedule { when: "every 2m".into(), content: "x".into() }),
+            ("tasks", Ask::Tasks),
+            ("cancel s-1", Ask::Cancel("s-1".into())),
             ("Help", Ask::Help),
             ("crash", Ask::Crash),
             ("fail", Ask::Fail),
@@ -144,6 +220,15 @@ mod tests {
             "send me a letter",
             "send telegram:x",
             "history of Rome",
+            "past perfect",
+            "file a complaint",
+            "file",
+            "back home",
+            "schedule a meeting",
+            "every minute counts",
+            "every minute say",
+            "tasks to do",
+            "cancel my flight",
             "failing",
             "crash test",
             "silent night",

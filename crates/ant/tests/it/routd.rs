@@ -222,6 +222,9 @@ pub fn input(harness: Harness, messages: &[&str]) -> TurnInput {
         model: "claude-test".into(),
         deadline: from_now(Duration::from_secs(120)),
         time_left_ms: None,
+        files: Vec::new(),
+        file_max_bytes: 1 << 20,
+        files_max_bytes: 10 << 20,
     }
 }
 
@@ -405,7 +408,7 @@ impl Book {
         let prompt = self.waiting.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>();
         let messages = input(Harness::Offline, &prompt).messages;
         let upto = self.waiting.last().map_or(taken, |(seq, _)| *seq);
-        Steered { upto, messages, prompt: prompt.join("\n") }
+        Steered { upto, messages, prompt: prompt.join("\n"), files: Vec::new() }
     }
 
     fn take(&mut self, taken: i64) {

@@ -181,8 +181,13 @@ impl Stage {
             let (prefix, _) = if index < FOLDERS.len() / 2 { ADAPTERS[0] } else { ADAPTERS[1] };
             let chat: Jid = format!("{prefix}{index}").parse().map_err(defect)?;
             let jid = Some(chat.clone());
-            let group =
-                NewGroup { folder: folder.clone(), jid, harness: None, command: Vec::new() };
+            let group = NewGroup {
+                folder: folder.clone(),
+                jid,
+                harness: None,
+                command: Vec::new(),
+                model: None,
+            };
             routd.call(&ADD_GROUP, &group).await?;
             for _ in 0..2 {
                 let face = Face::Platform(self.platform.clone(), chat.clone());

@@ -9,8 +9,9 @@ use crate::{
     output::{Output, table},
     session::Session,
 };
+use kit::Peer;
 use proto::{
-    Daemon, Nothing,
+    Daemon, Folder, Nothing,
     routd::{self, LinkKind},
 };
 
@@ -21,8 +22,8 @@ pub(super) async fn group(
 ) -> Result<(), Failure> {
     let routd = Session::begin(instance).await?.peer(Daemon::Routd);
     match command {
-        Group::Add { folder, jid, harness, command } => {
-            let new = routd::NewGroup { folder, jid, harness, command };
+        Group::Add { folder, jid, harness, command, model } => {
+            let new = routd::NewGroup { folder, jid, harness, command, model };
             let group = routd.call(&routd::ADD_GROUP, &new).await?;
             output.print(&group, |group| {
                 let folder = &group.folder;
@@ -33,19 +34,18 @@ pub(super) async fn group(
         }
         Group::List => {
             let groups = routd.call(&routd::LIST_GROUPS, &Nothing {}).await?;
-            output.print(&groups, |groups| {
-                let row = |group: &routd::Group| {
-                    let harness = group.harness.map_or("(default)", |harness| harness.name());
-                    vec![
-                        group.folder.to_string(),
-                        harness.into(),
-                        group.command.join(" "),
-                        group.created_at.to_string(),
-                    ]
-                };
-                let rows: Vec<_> = groups.groups.iter().map(row).collect();
-                table(&["FOLDER", "HARNESS", "COMMAND", "SINCE"], &rows)
-            })
+            output.print(&groups, |groups| folders(&groups.groups))
+        }
+        Group::Set { folder, harness, command, model } => {
+            // A misspelt name makes no folder.
+            one_folder(&routd, &folder).await?;
+            let new = routd::NewGroup { folder, jid: None, harness, command, model };
+            let group = routd.call(&routd::ADD_GROUP, &new).await?;
+            output.print(&group, |group| folders(std::slice::from_ref(group)))
+        }
+        Group::Show { folder } => {
+            let group = one_folder(&routd, &folder).await?;
+            output.print(&group, |group| folders(std::slice::from_ref(group)))
         }
         Group::Rm { folder } => {
             let request = routd::RemoveGroup { folder: folder.clone() };
@@ -55,6 +55,31 @@ pub(super) async fn group(
             })
         }
     }
+}
+
+/// The folder, if it is in service.
+async fn one_folder(routd: &Peer, folder: &Folder) -> Result<routd::Group, Failure> {
+    let groups = routd.call(&routd::LIST_GROUPS, &Nothing {}).await?.groups;
+    let found = groups.into_iter().find(|group| group.folder == *folder);
+    found.ok_or_else(|| {
+        let text = format!("there is no folder {folder} in service; see `arizuko group list`");
+        Failure::new(Exit::Data, text)
+    })
+}
+
+fn folders(groups: &[routd::Group]) -> String {
+    let row = |group: &routd::Group| {
+        let default = "(default)";
+        vec![
+            group.folder.to_string(),
+            group.harness.map_or(default, |harness| harness.name()).into(),
+            group.model.as_deref().unwrap_or(default).into(),
+            group.command.join(" "),
+            group.created_at.to_string(),
+        ]
+    };
+    let rows: Vec<_> = groups.iter().map(row).collect();
+    table(&["FOLDER", "HARNESS", "MODEL", "COMMAND", "SINCE"], &rows)
 }
 
 pub(super) async fn route(

@@ -19,7 +19,13 @@ async fn ack(_: (), _: Caller, message: NewMessage) -> Result<MessageAck, Failur
 
 async fn group(_: (), _: Caller, new: NewGroup) -> Result<Group, Failure> {
     let created_at = proto::Timestamp(0);
-    Ok(Group { folder: new.folder, harness: new.harness, command: new.command, created_at })
+    Ok(Group {
+        folder: new.folder,
+        harness: new.harness,
+        command: new.command,
+        model: None,
+        created_at,
+    })
 }
 
 async fn gone(_: (), _: Caller, route: RemoveRoute) -> Result<Nothing, Failure> {
@@ -135,7 +141,13 @@ async fn a_token_needs_the_right_audience_kind_of_key_and_scope() {
     assert_eq!(answer.headers()["www-authenticate"], "Bearer", "it says what would do");
     // A shared secret opens what names it, and nothing else.
     peer(&served, "the-channel-secret").call(&POST_MESSAGE, &message()).await.unwrap();
-    let new = NewGroup { folder: "a".parse().unwrap(), jid: None, harness: None, command: vec![] };
+    let new = NewGroup {
+        folder: "a".parse().unwrap(),
+        jid: None,
+        harness: None,
+        command: vec![],
+        model: None,
+    };
     let error = peer(&served, "the-channel-secret").call(&ADD_GROUP, &new).await.unwrap_err();
     assert_eq!(error.status(), Some(401));
     let error = peer(&served, "another-secret-of-it").call(&POST_MESSAGE, &message()).await;

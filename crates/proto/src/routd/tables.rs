@@ -49,6 +49,9 @@ pub struct NewGroup {
     /// The program and its arguments, for the `command` harness.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The model that the harnesses `claude` and `builtin` call; an empty one gives back the instance's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// A folder.
@@ -60,6 +63,9 @@ pub struct Group {
     pub harness: Option<Harness>,
     /// The program and its arguments, for the `command` harness.
     pub command: Vec<String>,
+    /// The model that the harnesses `claude` and `builtin` call; `null` for the instance's.
+    #[serde(default)]
+    pub model: Option<String>,
     /// When it was added.
     pub created_at: Timestamp,
 }

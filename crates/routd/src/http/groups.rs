@@ -6,6 +6,7 @@ use crate::{
     progress::Progress,
     record::record,
     route::{Pattern, Target},
+    settings,
     store::{groups, routes, turns},
     turn::Event,
 };
@@ -13,6 +14,7 @@ use kit::{Caller, Failure};
 use proto::{
     Address, Folder, Jid, Nothing, Timestamp,
     routd::{Group, Groups, NewGroup, RemoveGroup},
+    turn::Harness,
 };
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ const COMMAND_BYTES: usize = 16 * 1024;
 
 /// Adds a folder.
 pub(super) async fn add(app: Arc<App>, caller: Caller, wanted: NewGroup) -> Result<Group, Failure> {
-    let NewGroup { folder, jid, harness, command } = wanted;
+    let NewGroup { folder, jid, harness, command, model } = wanted;
     reach(&caller, &folder)?;
     let bytes: usize = command.iter().map(String::len).sum();
     if command.len() > COMMAND_PARTS
@@ -32,11 +34,21 @@ pub(super) async fn add(app: Arc<App>, caller: Caller, wanted: NewGroup) -> Resu
     {
         return Err(Failure::bad_request("`command` is a program and at most 63 arguments"));
     }
+    if model.as_deref().is_some_and(|name| !name.is_empty() && settings::model(name).is_none()) {
+        return Err(Failure::bad_request("`model` is a model's name such as claude-sonnet-5-5"));
+    }
     let (now, actor) = (app.now(), caller.subject().to_string());
     let added = app.db.try_write("group.add", move |tx| {
-        if groups::add(tx, &folder, harness, &command, now)? {
-            let what = harness.map_or("default", proto::turn::Harness::name);
-            record(tx, now, &actor, "group.add", folder.as_str(), &format!("harness {what}"))?;
+        let said = groups::Wanted { harness, command: &command, model: model.as_deref() };
+        if groups::add(tx, &folder, said, now)? {
+            let mut what = format!("harness {}", harness.map_or("default", Harness::name));
+            if let Some(model) = &model {
+                what.push_str(&format!(
+                    ", model {}",
+                    if model.is_empty() { "default" } else { model }
+                ));
+            }
+            record(tx, now, &actor, "group.add", folder.as_str(), &what)?;
         }
         if let Some(jid) = &jid {
             route_chat(tx, jid, &folder, &actor, now)?;

@@ -73,7 +73,7 @@ fn outcome_of(conn: &Connection, message: &Message) -> Result<MessageOutcome, Fa
     let (state, replies) = match &turn {
         Some(turn) => {
             let said = messages::said_in(conn, &turn.id, &message.chat_jid)?;
-            (turn.message_state(), said.into_iter().map(|said| said.content).collect())
+            (turn.message_state(), said.into_iter().map(Message::told).collect())
         }
         None if message.disposition == "unrouted" => (MessageState::Unrouted, Vec::new()),
         None => (MessageState::Observed, Vec::new()),

@@ -4,7 +4,7 @@ use super::until;
 use crate::{
     attempt::Attempt,
     fault::Fault,
-    hub, prompt,
+    hub, input, prompt,
     store::{messages::Message, steering},
 };
 use kit::{Caller, Failure};
@@ -35,9 +35,14 @@ pub(super) async fn post(attempt: Attempt, _: Caller, ask: SteerAsk) -> Result<S
         });
         let waiting: Vec<Message> = waiting.await?;
         if let Some(last) = waiting.last() {
-            return Ok(shown(last.seq, waiting));
+            return Ok(shown(last.seq, waiting)?);
         }
-        let nothing = Steered { upto: ask.taken, messages: Vec::new(), prompt: String::new() };
+        let nothing = Steered {
+            upto: ask.taken,
+            messages: Vec::new(),
+            prompt: String::new(),
+            files: Vec::new(),
+        };
         tokio::select! {
             () = news.woken() => {}
             () = app.context.stop.cancelled() => return Ok(nothing),
@@ -46,8 +51,9 @@ pub(super) async fn post(attempt: Attempt, _: Caller, ask: SteerAsk) -> Result<S
     }
 }
 
-fn shown(upto: i64, waiting: Vec<Message>) -> Steered {
+fn shown(upto: i64, waiting: Vec<Message>) -> Result<Steered, Fault> {
     let messages = waiting.iter().map(InputMessage::from).collect();
-    let lines: Vec<prompt::Line> = waiting.into_iter().map(prompt::Line::from).collect();
-    Steered { upto, messages, prompt: prompt::messages(&lines) }
+    let mut lines: Vec<prompt::Line> = waiting.into_iter().map(prompt::Line::from).collect();
+    let files = input::offer(&mut lines, &[])?;
+    Ok(Steered { upto, messages, prompt: prompt::messages(&lines), files })
 }

@@ -1,6 +1,6 @@
 //! The socket of one attempt at a turn: its input, its progress, its one result, its tools.
 
-use super::model;
+use super::{model, turn_files};
 use crate::{
     app::App,
     attempt::Attempt,
@@ -16,14 +16,14 @@ use axum::{
     extract::Request,
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{any, any_service},
+    routing::{any, any_service, get, put},
 };
 use kit::{Api, Caller, Failure};
 use proto::{
     Nothing,
     turn::{
-        ANTHROPIC, GET_TURN, MCP, OPENAI, Outcome, POST_EVENTS, POST_RESULT, POST_STEER,
-        TurnAccepted, TurnEvents, TurnInput, TurnResult,
+        ANTHROPIC, BRING_FILE, GET_FILE, GET_TURN, MCP, NO_FILE, OPENAI, Outcome, POST_EVENTS,
+        POST_RESULT, POST_STEER, TurnAccepted, TurnEvents, TurnInput, TurnResult, WANTED_FILES,
     },
 };
 use std::sync::Arc;
@@ -42,6 +42,10 @@ pub(crate) fn router(app: &Arc<App>, turn: &Turn, closed: CancellationToken) -> 
     api.mount(POST_EVENTS, attempt.clone(), post_events);
     api.mount(POST_STEER, attempt.clone(), super::steering::post);
     api.mount(POST_RESULT, attempt.clone(), post_result);
+    api.mount(WANTED_FILES, attempt.clone(), turn_files::wanted);
+    api.mount(NO_FILE, attempt.clone(), turn_files::refuse);
+    api.raw(GET_FILE, get(turn_files::get).with_state(attempt.clone()));
+    api.raw(BRING_FILE, put(turn_files::bring).with_state(attempt.clone()));
     for (route, vendor) in [(ANTHROPIC, Vendor::Anthropic), (OPENAI, Vendor::OpenAi)] {
         let (attempt, closed) = (attempt.clone(), closed.clone());
         api.raw(route, any(model::serve).with_state(model::Side { attempt, vendor, closed }));
@@ -82,6 +86,7 @@ async fn get_turn(attempt: Attempt, _: Caller, _: Nothing) -> Result<TurnInput, 
         harness: app.settings.default_harness,
         assistant: app.settings.assistant.clone(),
         model: app.settings.model.clone(),
+        files: app.settings.files,
     };
     let composed = app.db.try_read(move |conn| {
         let turn = attempt.current(conn)?;

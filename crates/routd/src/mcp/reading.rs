@@ -177,6 +177,7 @@ fn shown(mut message: messages::Message) -> Value {
         "verb": message.verb,
         "topic": message.topic,
         "reply_to": message.reply_to,
+        "files": message.attachments.iter().map(|file| &file.filename).collect::<Vec<_>>(),
         "sent_at": message.sent_at,
     })
 }

@@ -1,11 +1,12 @@
 //! Every tool there is. A new group is a file with a `tools()`, and a line here.
 
-use super::{delegate, memory, mend, reading, request, routing, talk, tasks, tool::Tool};
+use super::{delegate, files, memory, mend, reading, request, routing, talk, tasks, tool::Tool};
 use std::sync::LazyLock;
 
 static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     [
         talk::tools(),
+        files::tools(),
         mend::tools(),
         reading::tools(),
         routing::tools(),

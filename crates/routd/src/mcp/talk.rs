@@ -77,6 +77,7 @@ fn send(change: &Change<'_>, Send { chat_jid, content }: Send) -> Result<Answer,
     let saying = Saying {
         sender: AGENT,
         content: &content,
+        attachments: &[],
         chat: &chat_jid,
         thread: if own { &turn.thread } else { &nowhere },
         topic: if own { &turn.topic } else { &nowhere },

@@ -14,6 +14,16 @@ pub(crate) struct Settings {
     pub(crate) home: String,
     pub(crate) harness: Option<Harness>,
     pub(crate) command: Vec<String>,
+    pub(crate) model: Option<String>,
+}
+
+/// What is said of a folder that is put into service. What is not said leaves what is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) harness: Option<Harness>,
+    pub(crate) command: &'a [String],
+    /// The model; an empty one is the instance's.
+    pub(crate) model: Option<&'a str>,
 }
 
 /// Whether the folder is there and takes messages.
@@ -25,7 +35,7 @@ pub(crate) fn in_service(conn: &Connection, folder: &Folder) -> rusqlite::Result
 /// The folder as it is shown, if it is in service.
 pub(crate) fn get(conn: &Connection, folder: &Folder) -> rusqlite::Result<Option<Group>> {
     conn.prepare_cached(
-        "SELECT folder, harness, command, created_at FROM groups
+        "SELECT folder, harness, command, model, created_at FROM groups
          WHERE folder = ?1 AND removed_at IS NULL",
     )?
     .query_row([folder.as_str()], group)
@@ -34,22 +44,21 @@ pub(crate) fn get(conn: &Connection, folder: &Folder) -> rusqlite::Result<Option
 
 /// What runs its turns. Also for a folder out of service: its last turn may still run.
 pub(crate) fn settings(conn: &Connection, folder: &Folder) -> rusqlite::Result<Settings> {
-    conn.prepare_cached("SELECT home, harness, command FROM groups WHERE folder = ?1")?.query_row(
-        [folder.as_str()],
-        |row| {
+    conn.prepare_cached("SELECT home, harness, command, model FROM groups WHERE folder = ?1")?
+        .query_row([folder.as_str()], |row| {
             Ok(Settings {
                 home: row.get("home")?,
                 harness: harness(row)?,
                 command: json(row, "command")?,
+                model: row.get("model")?,
             })
-        },
-    )
+        })
 }
 
 /// The folders in service, by name.
 pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<Group>> {
     conn.prepare_cached(
-        "SELECT folder, harness, command, created_at FROM groups
+        "SELECT folder, harness, command, model, created_at FROM groups
          WHERE removed_at IS NULL ORDER BY folder",
     )?
     .query_map([], group)?
@@ -57,15 +66,13 @@ pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<Group>> {
 }
 
 /// Puts a folder into service; one that was removed gets its home back. Whether anything changed.
-///
-/// A harness or command that is not given leaves what is there.
 pub(crate) fn add(
     conn: &Connection,
     folder: &Folder,
-    harness: Option<Harness>,
-    command: &[String],
+    wanted: Wanted<'_>,
     now: Timestamp,
 ) -> Result<bool, Fault> {
+    let Wanted { harness, command, model } = wanted;
     let counted = super::count(conn, "SELECT count(*) FROM groups")?;
     if counted >= FOLDERS_MAX {
         let text = format!("there are {FOLDERS_MAX} folders, which is as many as there can be");
@@ -74,17 +81,26 @@ pub(crate) fn add(
     let command = (!command.is_empty()).then(|| super::to_json(&command)).transpose()?;
     let changed = conn
         .prepare_cached(
-            "INSERT INTO groups (folder, home, harness, command, created_at)
-             VALUES (?1, ?2, ?3, coalesce(?4, '[]'), ?5)
+            "INSERT INTO groups (folder, home, harness, command, model, created_at)
+             VALUES (?1, ?2, ?3, coalesce(?4, '[]'), nullif(?6, ''), ?5)
              ON CONFLICT (folder) DO UPDATE SET
                  removed_at = NULL,
                  harness = coalesce(?3, harness),
-                 command = coalesce(?4, command)
+                 command = coalesce(?4, command),
+                 model = CASE WHEN ?6 IS NULL THEN model ELSE nullif(?6, '') END
              WHERE removed_at IS NOT NULL
                 OR (?3 IS NOT NULL AND harness IS NOT ?3)
-                OR (?4 IS NOT NULL AND command IS NOT ?4)",
+                OR (?4 IS NOT NULL AND command IS NOT ?4)
+                OR (?6 IS NOT NULL AND model IS NOT nullif(?6, ''))",
         )?
-        .execute((folder.as_str(), ids::fresh("h"), harness.map(Harness::name), command, now.0))?;
+        .execute((
+            folder.as_str(),
+            ids::fresh("h"),
+            harness.map(Harness::name),
+            command,
+            now.0,
+            model,
+        ))?;
     Ok(changed > 0)
 }
 
@@ -101,7 +117,9 @@ pub(crate) fn add_below(
         return Ok(false);
     }
     let settings = settings(conn, base)?;
-    add(conn, folder, settings.harness, &settings.command, now)
+    let Settings { harness, command, model, .. } = &settings;
+    let wanted = Wanted { harness: *harness, command, model: model.as_deref() };
+    add(conn, folder, wanted, now)
 }
 
 /// Takes a folder out of service. Whether it was in service.
@@ -119,6 +137,7 @@ fn group(row: &Row<'_>) -> rusqlite::Result<Group> {
         folder: parsed(row, "folder")?,
         harness: harness(row)?,
         command: json(row, "command")?,
+        model: row.get("model")?,
         created_at: time(row, "created_at")?,
     })
 }

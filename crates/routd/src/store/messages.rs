@@ -1,7 +1,11 @@
 //! Messages, in and out, in the order of their arrival.
 
 use super::{json, parsed, parsed_if_there, time};
-use crate::{origin::Origin, prompt::Line, route::Earlier};
+use crate::{
+    origin::Origin,
+    prompt::{Attached, Line},
+    route::Earlier,
+};
 use proto::{Folder, Jid, Opaque, Timestamp, Topic, routd::Attachment};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -37,6 +41,7 @@ pub(crate) struct Outbound<'a> {
     /// `agent`, or `system` for the suite's own lines.
     pub(crate) sender: &'static str,
     pub(crate) content: &'a str,
+    pub(crate) attachments: &'a [Attachment],
     pub(crate) thread: &'a Topic,
     pub(crate) topic: &'a Topic,
     pub(crate) folder: &'a Folder,
@@ -126,9 +131,9 @@ pub(crate) fn say(
     conn.prepare_cached(
         "INSERT INTO messages (id, chat_jid, outbound, sender, content, verb, thread, topic, folder,
              disposition, turn_id, for_sender, reply_to, is_group, sent_at, received_at, rule,
-             origin)
+             origin, attachments)
          VALUES (?1, ?2, 1, ?3, ?4, 'message', ?5, ?6, ?7, 'said', ?8, ?9, ?10, 0, ?11, ?11, '',
-             CASE ?3 WHEN 'agent' THEN 'agent' ELSE 'system' END)",
+             CASE ?3 WHEN 'agent' THEN 'agent' ELSE 'system' END, ?12)",
     )?
     .execute(rusqlite::params![
         message.id,
@@ -142,6 +147,7 @@ pub(crate) fn say(
         message.for_sender,
         message.reply_to,
         now.0,
+        super::to_json(&message.attachments)?,
     ])?;
     Ok(conn.last_insert_rowid())
 }
@@ -164,7 +170,7 @@ pub(crate) fn edit(
 /// Takes something back that was said: its text goes, its row stays.
 pub(crate) fn delete(conn: &Connection, seq: i64, now: Timestamp) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE messages SET content = '', deleted_at = ?2
+        "UPDATE messages SET content = '', attachments = '[]', deleted_at = ?2
          WHERE seq = ?1 AND outbound = 1 AND deleted_at IS NULL",
     )?
     .execute((seq, now.0))?;
@@ -179,6 +185,13 @@ pub(crate) fn platform_id(conn: &Connection, seq: i64) -> rusqlite::Result<Optio
          END AS id FROM messages AS m WHERE m.seq = ?1",
     )?
     .query_row([seq], |row| parsed_if_there(row, "id"))
+}
+
+/// The message at this place.
+pub(crate) fn get(conn: &Connection, seq: i64) -> rusqlite::Result<Option<Message>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE seq = ?1"))?
+        .query_row([seq], read)
+        .optional()
 }
 
 /// The messages with this id, in this chat or in any: at most two, which is enough to know that it is not one.
@@ -361,9 +374,25 @@ pub(crate) fn search(
     Ok(last.filter(|_| seen == scan))
 }
 
+impl Message {
+    /// What was said, and the names of the files that came with it.
+    pub(crate) fn told(self) -> String {
+        let files = self.attachments.iter().map(|file| format!("[file: {}]", file.filename));
+        let parts = Some(self.content.clone()).into_iter().filter(|text| !text.is_empty());
+        parts.chain(files).collect::<Vec<_>>().join("\n")
+    }
+}
+
 impl From<Message> for Line {
     fn from(message: Message) -> Self {
-        let attachments = message.attachments.into_iter();
+        let (seq, outbound) = (message.seq, message.outbound);
+        let attached = |(index, file): (usize, Attachment)| Attached {
+            id: file.url.filter(|_| !outbound).map(|_| format!("{seq}-{index}")),
+            name: file.filename,
+            mime: file.mime,
+            size: file.size,
+            path: None,
+        };
         Self {
             chat_jid: message.chat_jid.into(),
             id: message.id.into(),
@@ -374,7 +403,7 @@ impl From<Message> for Line {
             verb: message.verb,
             origin: message.origin,
             reply_to: message.reply_to.map(String::from),
-            attachments: attachments.map(|file| (file.filename, file.mime)).collect(),
+            attachments: message.attachments.into_iter().enumerate().map(attached).collect(),
         }
     }
 }

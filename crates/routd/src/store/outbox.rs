@@ -1,8 +1,11 @@
 //! What goes out to platforms: one row for each message, with its fate.
 
-use super::{channels, messages, parsed, parsed_if_there, time};
+use super::{channels, json, messages, parsed, parsed_if_there, time};
 use crate::{fault::Fault, ids};
-use proto::{Jid, Opaque, Timestamp, Topic, routd::Sent};
+use proto::{
+    Jid, Opaque, Timestamp, Topic,
+    routd::{Attachment, Sent},
+};
 use rusqlite::{Connection, Row};
 
 /// How long a chat waits for a doubt about an earlier message to be cleared up, in milliseconds: some heartbeats of an
@@ -72,6 +75,8 @@ pub(crate) struct Parcel {
     pub(crate) message_seq: i64,
     pub(crate) chat_jid: Jid,
     pub(crate) content: String,
+    /// Files that go with it.
+    pub(crate) attachments: Vec<Attachment>,
     pub(crate) thread: Topic,
     pub(crate) reply_to: Option<Opaque>,
     /// Attempts before this one.
@@ -188,7 +193,7 @@ pub(crate) fn take(
     let parcels = conn
         .prepare_cached(
             "SELECT o.seq, o.id, o.kind, o.message_seq, o.chat_jid, o.attempts, o.created_at,
-                 coalesce(o.text, m.content) AS content, m.thread, m.reply_to
+                 coalesce(o.text, m.content) AS content, m.thread, m.reply_to, m.attachments
              FROM outbox AS o JOIN messages AS m ON m.seq = o.message_seq
              WHERE o.state = 'pending' AND o.platform = ?3
                AND o.not_before NOT BETWEEN ?1 + 1 AND ?4
@@ -336,6 +341,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
         message_seq: row.get("message_seq")?,
         chat_jid: parsed(row, "chat_jid")?,
         content: row.get("content")?,
+        attachments: json(row, "attachments")?,
         thread: parsed(row, "thread")?,
         reply_to: parsed_if_there(row, "reply_to")?,
         attempts: row.get("attempts")?,

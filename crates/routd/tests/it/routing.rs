@@ -169,6 +169,7 @@ async fn a_chat_that_is_given_to_a_folder_goes_there_whatever_is_in_its_name() {
         jid: Some(chat.parse().unwrap()),
         harness: None,
         command: Vec::new(),
+        model: None,
     };
     for _ in 0..2 {
         stage.call(&ADD_GROUP, &group, &stage.operator()).await.unwrap();

@@ -169,6 +169,7 @@ impl Stage {
             jid: None,
             harness: None,
             command: Vec::new(),
+            model: None,
         };
         self.call(&ADD_GROUP, &group, &self.operator()).await.unwrap();
     }
