@@ -63,7 +63,7 @@ impl Proxy {
         *self.0.mode.lock().unwrap() = mode;
     }
 
-    /// What was asked so far, such as `GET /v1/kv/data/az?version=1`.
+    /// What was asked so far, such as `GET /v1/kv/data/az?version=1`, or `POST / secretsmanager.GetSecretValue`.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         self.0.requests.lock().unwrap().clone()
@@ -97,7 +97,8 @@ impl Proxy {
             let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
             let first = text.lines().next().unwrap_or_default();
             if let Some(line) = first.strip_suffix(" HTTP/1.1") {
-                self.0.requests.lock().unwrap().push(line.to_owned());
+                let named = operation(&text).map(|name| format!("{line} {name}"));
+                self.0.requests.lock().unwrap().push(named.unwrap_or_else(|| line.to_owned()));
             }
             let mode = self.0.mode.lock().unwrap().clone();
             match mode {
@@ -130,6 +131,13 @@ impl Proxy {
             }
         }
     }
+}
+
+/// The operation, where the path does not name it: those of AWS stand in a header or at the beginning of a form.
+fn operation(request: &str) -> Option<&str> {
+    let header = request.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
+    let (_, form) = request.split_once("\r\n\r\n")?;
+    header.or_else(|| form.strip_prefix("Action=")?.split('&').next())
 }
 
 /// An answer of HTTP.

@@ -1,0 +1,12 @@
+//! Secrets of AWS as a source, against moto.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod contract;
+mod source;
