@@ -11,6 +11,12 @@ const LINES_MAX: usize = 600;
 
 /// Decisions: no clock, no socket, no file, nothing asynchronous.
 const PURE: &[&str] = &[
+    "crates/adapter/src/holds.rs",
+    "crates/adapter/src/rich.rs",
+    "crates/adapter/src/rich/build.rs",
+    "crates/adapter/src/split.rs",
+    "crates/adapter/src/trouble.rs",
+    "crates/adapter/src/verdict.rs",
     "crates/routd/src/adapters.rs",
     "crates/routd/src/attachment.rs",
     "crates/routd/src/gateway/budget.rs",

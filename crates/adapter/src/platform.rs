@@ -1,12 +1,12 @@
 //! What a chat platform is to this crate: the one trait that an adapter implements.
 
-use crate::Trouble;
+use crate::{Files, Trouble};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use proto::{
     Jid, Opaque,
-    routd::{Delete, Edit, React, Send as Message},
+    routd::{Delete, Edit, History, HistoryQuery, React, Send as Message},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -43,6 +43,8 @@ pub struct Handing<'a> {
     pub key: &'a str,
     /// Which piece of that key this is, from 0.
     pub index: usize,
+    /// Where the files are that an agent sends.
+    pub files: &'a Files,
 }
 
 /// What is known of a piece whose outcome was in doubt.
@@ -64,6 +66,15 @@ pub struct OpenFile {
     pub size: Option<u64>,
     /// What is in it.
     pub content: BoxStream<'static, Result<Bytes, Trouble>>,
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile")
+            .field("mime", &self.mime)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A chat platform, as this crate drives it.
@@ -107,6 +118,15 @@ pub trait Platform: Send + Sync + 'static {
     /// As [`Trouble`] says.
     async fn typing(&self, _chat: &Jid, _thread: Option<&str>) -> Result<(), Trouble> {
         let (why, hint) = ("this platform shows nobody typing", "leave it out");
+        Err(Trouble::Unsupported { why: why.into(), hint: hint.into() })
+    }
+
+    /// What the platform has of a chat, oldest first.
+    ///
+    /// # Errors
+    /// As [`Trouble`] says.
+    async fn history(&self, _query: &HistoryQuery) -> Result<History, Trouble> {
+        let (why, hint) = ("this platform shows nobody what was said", "use what was received");
         Err(Trouble::Unsupported { why: why.into(), hint: hint.into() })
     }
 

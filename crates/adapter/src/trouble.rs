@@ -1,9 +1,13 @@
 //! Why a platform did not take something, by what is to be done about it. Pure.
 
+use axum::http::StatusCode;
+use kit::Failure;
+use proto::Code;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The platform did not take something, or may have. Each kind says what happens next.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Trouble {
     /// It will never take this: the chat is gone, the bot is blocked, the message is not one.
     #[error("{0}")]
@@ -58,6 +62,22 @@ impl Trouble {
             Self::Ambiguous(_) => (504, "ambiguous", None),
         };
         Told { status, code, wait }
+    }
+
+    /// The answer to routd.
+    pub(crate) fn failure(&self) -> Failure {
+        let told = self.told();
+        let code = match self {
+            Self::Permanent(_) | Self::Unsupported { .. } => Code::BadRequest,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::Transient(_) | Self::Refused(_) | Self::Ambiguous(_) => Code::Unavailable,
+        };
+        let status = StatusCode::from_u16(told.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let failure = Failure::new(code, self.to_string()).code(told.code).answered_with(status);
+        match told.wait {
+            Some(wait) => failure.retry_after(wait),
+            None => failure,
+        }
     }
 
     /// Whether this is the last word: a repeat under the same key is answered alike, without asking the platform.

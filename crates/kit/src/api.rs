@@ -90,6 +90,41 @@ impl Api {
         F: Fn(S, Caller, Req) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Res, Failure>> + Send + 'static,
     {
+        let unkeyed = move |state, caller, _, request| handler(state, caller, request);
+        self.mount_typed(endpoint, success, state, unkeyed)
+    }
+
+    /// Adds `endpoint`, served by `handler`, which answers 200 and is given the request's `Idempotency-Key` as well.
+    pub fn mount_keyed<S, Req, Res, F, Fut>(
+        &mut self,
+        endpoint: Endpoint<Req, Res>,
+        state: S,
+        handler: F,
+    ) -> &mut Self
+    where
+        S: Clone + Send + Sync + 'static,
+        Req: DeserializeOwned + JsonSchema + Send + 'static,
+        Res: Serialize + JsonSchema + Send + 'static,
+        F: Fn(S, Caller, Option<String>, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Res, Failure>> + Send + 'static,
+    {
+        self.mount_typed(endpoint, StatusCode::OK, state, handler)
+    }
+
+    fn mount_typed<S, Req, Res, F, Fut>(
+        &mut self,
+        endpoint: Endpoint<Req, Res>,
+        success: StatusCode,
+        state: S,
+        handler: F,
+    ) -> &mut Self
+    where
+        S: Clone + Send + Sync + 'static,
+        Req: DeserializeOwned + JsonSchema + Send + 'static,
+        Res: Serialize + JsonSchema + Send + 'static,
+        F: Fn(S, Caller, Option<String>, Req) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Res, Failure>> + Send + 'static,
+    {
         let route = endpoint.route;
         self.document.endpoint::<Req, Res>(route, success.as_u16());
         let guard = Arc::new(self.guard(route));
@@ -101,8 +136,9 @@ impl Api {
                 let answer = async {
                     let caller = guard.admit(&parts).await?;
                     known = Some(caller.clone());
+                    let key = idempotency_key(&parts)?;
                     let request = decode::<Req>(route, &mut parts, body).await?;
-                    handler(state, caller, request).await
+                    handler(state, caller, key, request).await
                 };
                 match answer.await {
                     Ok(answer) => Ok((success, Json(answer))),
@@ -194,6 +230,13 @@ mod common {
         document.endpoint::<Nothing, DaemonSecrets>(REFRESH_SECRETS.route, 200);
         document.endpoint::<ForgetSecret, DaemonSecrets>(FORGET_SECRET.route, 200);
     }
+}
+
+/// The key under which a repeat of a request is answered alike, if the caller gave one.
+fn idempotency_key(parts: &Parts) -> Result<Option<String>, Failure> {
+    let Some(key) = parts.headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().map_err(|_| Failure::bad_request("`Idempotency-Key` is plain text"))?;
+    Ok(Some(key.to_owned()))
 }
 
 fn filter(method: Method) -> MethodFilter {

@@ -82,7 +82,7 @@ impl Failure {
 
     /// A more exact status than the kind's own.
     #[must_use]
-    pub(crate) fn answered_with(mut self, status: StatusCode) -> Self {
+    pub fn answered_with(mut self, status: StatusCode) -> Self {
         self.status = status;
         self.problem.status = status.as_u16();
         self
