@@ -36,12 +36,20 @@ use inspect::Asked;
 use key::ModelKeys;
 use kit::{Failure, StartError};
 use price::Prices;
-use std::{io, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio_util::sync::CancellationToken;
 use upstream::Upstream;
 
 /// Bytes of a request's body: what Anthropic takes at most.
 pub(crate) const BODY_MAX: usize = 32 * 1024 * 1024;
+
+/// Fields that the log tells of: an agent may make up as many as it likes.
+const TOLD_MAX: usize = 100;
 
 /// What the gateway needs beside the turn. Holds no key.
 #[derive(Debug)]
@@ -49,6 +57,8 @@ pub(crate) struct Gateway {
     upstream: Upstream,
     prices: Prices,
     keys: ModelKeys,
+    /// Fields that were left out of requests, as far as the log has told of them.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl Gateway {
@@ -58,7 +68,23 @@ impl Gateway {
             settings.openai.clone(),
             settings.model_timeout,
         )?;
-        Ok(Self { upstream, prices: settings.prices.clone(), keys })
+        let told = Mutex::default();
+        Ok(Self { upstream, prices: settings.prices.clone(), keys, told })
+    }
+
+    /// Tells of fields that were left out, once for each.
+    fn note(&self, vendor: Vendor, left_out: &[String]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        for field in left_out {
+            let vendor = vendor.name();
+            if told.len() < TOLD_MAX && told.insert(format!("{vendor} {field}")) {
+                tracing::warn!(
+                    vendor,
+                    field,
+                    "a client sends a field that is not known; it is left out where the folder has no right `egress`"
+                );
+            }
+        }
     }
 }
 
@@ -103,8 +129,14 @@ pub(crate) async fn serve(
         Operation::Models => None,
         _ => Some(inspect::inspect(vendor, operation, body)?),
     };
-    let call = Call { request: &request, operation, asked };
+    let mut call = Call { request: &request, operation, asked };
     let admitted = admission::admit(&app, attempt, &call).await?;
+    if let Some(asked) = call.asked.as_mut().filter(|_| !admitted.whole) {
+        let left_out = asked.trim();
+        if !left_out.is_empty() {
+            app.gateway.note(vendor, &left_out);
+        }
+    }
     let over = || Refusal::new(Kind::Over, "this turn is over");
     let sent = tokio::select! {
         biased;

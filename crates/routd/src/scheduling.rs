@@ -18,7 +18,7 @@ use proto::{
     routd::{Fired, NewSchedule, RunOutcome, Schedule, ScheduleRun, ScheduleState},
 };
 use rusqlite::Connection;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// Bytes of a schedule's message.
 const CONTENT_MAX: usize = 65_536;
@@ -172,16 +172,27 @@ pub(crate) fn remove(
 /// Fires what is due, at most `limit` firings.
 pub(crate) fn fire(tx: &Tx<'_>, wake: &Wake, now: Timestamp, limit: u32) -> Result<Fired, Fault> {
     let mut done = 0;
-    for schedule in schedules::due(tx, now, limit)? {
-        fire_one(tx, wake, &schedule, now)?;
+    // What is due at one moment is often written alike, and to understand it takes longer than to write it down.
+    let mut plans = HashMap::new();
+    let due = schedules::due(tx, now, limit)?;
+    for schedule in &due {
+        let written = (schedule.when.as_str(), schedule.zone.as_str());
+        let plan = plans.entry(written).or_insert_with(|| Plan::parse(written.0, written.1));
+        fire_one(tx, wake, schedule, plan, now)?;
         done += 1;
     }
     Ok(Fired { done, next_at: schedules::next_due(tx)? })
 }
 
-fn fire_one(tx: &Tx<'_>, wake: &Wake, schedule: &Schedule, now: Timestamp) -> Result<(), Fault> {
+fn fire_one(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    schedule: &Schedule,
+    plan: &Result<Plan, PlanError>,
+    now: Timestamp,
+) -> Result<(), Fault> {
     let Some(due) = schedule.next_at else { return Ok(()) };
-    let plan = match Plan::parse(&schedule.when, &schedule.zone) {
+    let plan = match plan {
         Ok(plan) => plan,
         // A zone that this version does not know any more: the others fire on.
         Err(error) => {

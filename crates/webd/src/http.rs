@@ -2,6 +2,7 @@
 
 mod chat;
 mod events;
+mod files;
 mod hook;
 mod mcp;
 
@@ -55,6 +56,12 @@ const CHAT_MCP: Route = Route::new(
     Needs::Nobody,
     "A chat as tools of the Model Context Protocol",
 );
+const CHAT_FILE: Route = Route::new(
+    Method::Get,
+    "/chat/{token}/files/{id}",
+    Needs::Nobody,
+    "A file that the agent sent in a chat",
+);
 const HOOK_POST: Route =
     Route::new(Method::Post, "/hook/{token}", Needs::Nobody, "Delivers a webhook's message");
 const HOOK_OUTCOME: Route = Route::new(
@@ -73,6 +80,7 @@ pub const ROUTES: &[Route] = &[
     CHAT_FORM,
     CHAT_EVENTS,
     CHAT_MCP,
+    CHAT_FILE,
     HOOK_POST,
     HOOK_OUTCOME,
 ];
@@ -144,6 +152,7 @@ pub async fn router(context: Context) -> Result<Router, StartError> {
     add(CHAT_EVENTS, get(events::events));
     // Any method: the protocol has an answer of its own to those that it does not use here.
     add(CHAT_MCP, any(mcp::serve));
+    add(CHAT_FILE, get(files::get));
     add(HOOK_POST, post(hook::deliver));
     add(HOOK_OUTCOME, get(hook::outcome));
     Ok(api.into_router())
@@ -165,7 +174,6 @@ async fn asset(State(app): Shared, Path(file): Path<String>) -> Response {
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
@@ -173,6 +181,8 @@ async fn harden(mut response: Response) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    let policy = HeaderValue::from_static(CONTENT_POLICY);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

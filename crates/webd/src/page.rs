@@ -3,7 +3,7 @@
 use crate::{
     markdown,
     rich::rich,
-    story::{Author, Item, Said, Story},
+    story::{Author, FileLink, Item, Said, Story},
 };
 use maud::{DOCTYPE, Markup, html};
 use proto::Timestamp;
@@ -164,11 +164,24 @@ fn message(said: &Said, me: &str) -> Markup {
                 time datetime=(said.at.to_string()) { (clock(said.at)) }
             }
             @match &said.author {
+                // A file without a word.
+                Author::Agent(_) if said.content.is_empty() => {},
                 Author::Agent(_) => div .rich dir="auto" { (rich(&markdown::parse(&said.content))) },
                 Author::Person { .. } => div .plain dir="auto" { (said.content) },
             }
+            @if !said.files.is_empty() {
+                ul .files { @for file in &said.files { li { (self::file(file)) } } }
+            }
             @if let Some(emoji) = &said.reaction { div .reaction { (emoji) } }
         }
+    }
+}
+
+/// A link that saves a file. The page's script makes the same.
+fn file(file: &FileLink) -> Markup {
+    html! {
+        a href=(file.href) download=(file.name) { (file.name) }
+        @if let Some(size) = file.shown_size() { " " span { (size) } }
     }
 }
 

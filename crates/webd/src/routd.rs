@@ -1,9 +1,10 @@
 //! What webd asks of routd.
 
-use kit::{Peer, PeerError};
+use kit::{Fetched, Peer, PeerError};
+use proto::Jid;
 use proto::routd::{
-    FEED, FeedPage, FeedQuery, Link, LinkKind, MessageAck, MessageOutcome, NewMessage, OUTCOME,
-    OutcomeQuery, POST_MESSAGE, RESOLVE_LINK, ResolveLink, VERIFY_DELIVERY, Verified,
+    FEED, FILE, FeedPage, FeedQuery, Link, LinkKind, MessageAck, MessageOutcome, NewMessage,
+    OUTCOME, OutcomeQuery, POST_MESSAGE, RESOLVE_LINK, ResolveLink, VERIFY_DELIVERY, Verified,
     VerifyDelivery,
 };
 use secrets::{Attempt, Bundle, Malformed, Name, Need, Role, Secret, Values, Watched};
@@ -101,6 +102,21 @@ impl Routd {
     pub async fn feed(&self, query: &FeedQuery) -> Result<FeedPage, PeerError> {
         let wait = Duration::from_secs(query.wait_seconds.into());
         self.peer.call_waiting(&FEED, query, wait).await
+    }
+
+    /// A file that the agent sent in a chat; `None` where there is none in that chat. The id is one plain part of an
+    /// address.
+    pub async fn file(&self, chat: &Jid, id: &str) -> Result<Option<Fetched>, PeerError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("chat_jid", chat.as_str())
+            .finish();
+        let path = format!("{}?{query}", FILE.path.replace("{id}", id));
+        let ask = || self.peer.fetch(&path);
+        match patiently(QUESTION_PATIENCE, "a file waits for routd", ask).await {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where a message stands; `None` where there is no such message in that chat.

@@ -3,7 +3,7 @@
 use crate::markdown::{self, Node};
 use proto::{
     Opaque, Timestamp, Topic,
-    routd::{FeedEvent, FeedItem, FeedPage, TurnEnd},
+    routd::{Attachment, FeedEvent, FeedItem, FeedPage, TurnEnd},
 };
 use serde::Serialize;
 
@@ -63,6 +63,43 @@ pub struct Said {
     pub follows: bool,
     /// What the agent reacted with.
     pub reaction: Option<String>,
+    /// Files that came with it.
+    pub files: Vec<FileLink>,
+}
+
+/// A file that can be had under the chat's link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileLink {
+    /// What it is called.
+    pub name: String,
+    /// How many bytes it has, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Where it is, relative to the page.
+    pub href: String,
+}
+
+impl FileLink {
+    /// The files of a message that routd has.
+    fn of(attachments: Vec<Attachment>) -> Vec<Self> {
+        let link = |file: Attachment| {
+            let url = file.url?;
+            let id = url.strip_prefix("/v1/files/").filter(|id| is_file_id(id))?;
+            Some(Self { name: file.filename, size: file.size, href: format!("files/{id}") })
+        };
+        attachments.into_iter().filter_map(link).collect()
+    }
+
+    /// Its size, as people write one.
+    pub fn shown_size(&self) -> Option<String> {
+        let tenths = |unit: u64| self.size.map(|size| size.saturating_mul(10) / unit);
+        let shown = |tenths: u64, name: &str| format!("{}.{} {name}", tenths / 10, tenths % 10);
+        match self.size? {
+            size @ 0..1_000 => Some(format!("{size} bytes")),
+            1_000..1_000_000 => Some(shown(tenths(1_000)?, "kB")),
+            _ => Some(shown(tenths(1_000_000)?, "MB")),
+        }
+    }
 }
 
 /// Who said something.
@@ -129,7 +166,9 @@ impl Story {
             FeedItem::Deleted { id } => {
                 self.items.retain(|item| !matches!(item, Item::Said(said) if said.id == id));
             }
-            FeedItem::Message { id, sender, sender_name, from_agent, content, .. } => {
+            FeedItem::Message {
+                id, sender, sender_name, from_agent, content, attachments, ..
+            } => {
                 let author = if from_agent {
                     Author::Agent(assistant.to_owned())
                 } else {
@@ -151,10 +190,17 @@ impl Story {
                     content,
                     follows,
                     reaction: None,
+                    files: FileLink::of(attachments),
                 }));
             }
         }
     }
+}
+
+/// Whether this is an id of a file, and one plain part of an address.
+pub fn is_file_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=64).contains(&text.len()) && text.chars().all(plain)
 }
 
 /// Whether an event belongs to `topic`; every event belongs to the empty one.
@@ -197,6 +243,9 @@ pub enum Told {
         /// What the agent wrote, parsed: see [`Node`].
         #[serde(skip_serializing_if = "Option::is_none")]
         body: Option<Vec<Node>>,
+        /// Files that came with it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        files: Vec<FileLink>,
     },
     /// `edited`
     Edited {
@@ -258,7 +307,7 @@ impl Told {
                 from_agent,
                 content,
                 reply_to,
-                attachments: _,
+                attachments,
             } => {
                 let body = from_agent.then(|| markdown::parse(&content));
                 Self::Message {
@@ -271,6 +320,7 @@ impl Told {
                     content,
                     reply_to,
                     body,
+                    files: FileLink::of(attachments),
                 }
             }
             FeedItem::Edited { id, content } => {
@@ -327,6 +377,27 @@ mod tests {
             Item::Said(_) => "s",
         };
         story.items.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn a_file_is_linked_below_the_page_and_nowhere_else() {
+        let file = |url: Option<&str>, size| Attachment {
+            filename: "a.txt".into(),
+            mime: "text/plain".into(),
+            url: url.map(str::to_owned),
+            size,
+        };
+        let elsewhere = ["https://evil.test/f-1", "/v1/files/", "/v1/files/../x", "javascript:1"];
+        let mut all: Vec<_> = elsewhere.iter().map(|url| file(Some(url), None)).collect();
+        all.extend([file(None, None), file(Some("/v1/files/f-1"), Some(15_728_640))]);
+        let links = FileLink::of(all);
+        assert_eq!(links.len(), 1, "{links:?}");
+        assert_eq!(links[0].href, "files/f-1");
+        let shown = |size| FileLink { size, ..links[0].clone() }.shown_size();
+        assert_eq!(shown(Some(15_728_640)).as_deref(), Some("15.7 MB"));
+        assert_eq!(shown(Some(999)).as_deref(), Some("999 bytes"));
+        assert_eq!(shown(Some(1_000)).as_deref(), Some("1.0 kB"));
+        assert_eq!(shown(None), None);
     }
 
     #[test]

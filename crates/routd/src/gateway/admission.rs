@@ -49,6 +49,8 @@ pub(super) struct Admitted {
     pub(super) key: Key,
     /// Its row, where it costs something.
     pub(super) open: Option<Open>,
+    /// Whether the folder may have the vendor reach a network, so that the body is passed on as it came.
+    pub(super) whole: bool,
 }
 
 /// Admits a request.
@@ -66,6 +68,10 @@ pub(super) async fn admit(
         model: call.asked.as_ref().map(|asked| asked.model.clone()).unwrap_or_default(),
         set_aside: call.asked.as_ref().map(|asked| asked.set_aside).unwrap_or_default(),
         beyond: call.asked.as_ref().and_then(|asked| asked.beyond.clone()),
+        asks_more: call
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.beyond.is_some() || asked.trimmed.is_some()),
         price,
     };
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -82,7 +88,8 @@ async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Ref
     let (now, set_aside, price) = (app.now(), plan.set_aside, plan.price);
     let decided = app.keyring.write("model", move |tx, data_key| {
         let turn = attempt.current(tx)?;
-        if let Err(refusal) = plan.may(tx, &turn, now)? {
+        let whole = plan.asks_more && Rights::of(tx, &turn.folder)?.may_egress(&turn.folder);
+        if let Err(refusal) = plan.may(tx, &turn, whole, now)? {
             return Ok(Err(refusal));
         }
         let Some((key, owner)) = plan.key(tx, data_key, &turn)? else {
@@ -99,9 +106,9 @@ async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Ref
             true => Some(plan.begin(tx, &turn, &owner, now)?),
             false => None,
         };
-        Ok(Ok((key, row)))
+        Ok(Ok((key, row, whole)))
     });
-    let (key, row) = decided.await??;
+    let (key, row, whole) = decided.await??;
     let open = row.map(|row| Open {
         database: app.db.clone(),
         tasks: app.context.tasks.clone(),
@@ -110,7 +117,7 @@ async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Ref
         set_aside,
         price,
     });
-    Ok(Admitted { key, open })
+    Ok(Admitted { key, open, whole })
 }
 
 /// A person's or the folder's key, as it is now.
@@ -143,6 +150,8 @@ struct Plan {
     model: String,
     set_aside: Tokens,
     beyond: Option<String>,
+    /// Whether anything of it depends on the right `egress`.
+    asks_more: bool,
     price: Option<Price>,
 }
 
@@ -152,11 +161,10 @@ impl Plan {
         &self,
         tx: &Tx<'_>,
         turn: &Turn,
+        whole: bool,
         now: proto::Timestamp,
     ) -> Result<Result<(), Refusal>, Fault> {
-        if let Some(what) = &self.beyond
-            && !Rights::of(tx, &turn.folder)?.may_egress(&turn.folder)
-        {
+        if let Some(what) = self.beyond.as_ref().filter(|_| !whole) {
             let text = format!(
                 "{what} needs the right `egress` on the folder {}, which it has not",
                 turn.folder

@@ -4,6 +4,11 @@
 //! call a remote tool server. Such a request needs the folder's right `egress`. What is kept at the vendor, such as
 //! files, containers and stored answers, lies under a key that other folders spend too, so it is refused in any case.
 //! Both are decided by lists of what is known to stay here: what a vendor adds later is not on them.
+//!
+//! A client that is newer than these lists sends fields at the top of its request that are not on them. Such a field is
+//! left out where the folder has no right `egress`: what is not passed on reaches nobody, and the request is one that a
+//! client of before would have sent. Types of tools and of content are not left out but need the right, because what is
+//! left of such a request would be another one.
 
 mod anthropic;
 mod openai;
@@ -34,8 +39,27 @@ pub(crate) struct Asked {
     pub(crate) beyond: Option<String>,
     /// The body to pass on.
     pub(crate) body: Bytes,
+    /// The body to pass on where the folder has no right `egress`, if that is another.
+    pub(crate) trimmed: Option<Trimmed>,
     /// Whether usage was asked for that the client does not expect.
     pub(crate) hides_usage: bool,
+}
+
+/// A body without what is not known to stay here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trimmed {
+    pub(crate) body: Bytes,
+    /// The names of the fields that were left out, for people.
+    pub(crate) left_out: Vec<String>,
+}
+
+impl Asked {
+    /// Takes out what is not known to stay here, and answers the names of it.
+    pub(crate) fn trim(&mut self) -> Vec<String> {
+        let Some(Trimmed { body, left_out }) = self.trimmed.take() else { return Vec::new() };
+        self.body = body;
+        left_out
+    }
 }
 
 /// Reads a request's body.
@@ -53,20 +77,39 @@ pub(crate) fn inspect(vendor: Vendor, operation: Operation, body: Bytes) -> Resu
     }
     let set_aside = set_aside(operation, &fields, body.len() as u64);
     let model = model.to_owned();
-    let (body, hides_usage) = match operation {
-        Operation::Chat => with_usage(body, &fields)?,
+    let trimmed = (!look.unknown.is_empty()).then(|| {
+        let mut known = fields.clone();
+        known.retain(|name, _| !look.unknown.contains(name));
+        let body = Value::Object(known.clone()).to_string().into();
+        let left_out = look.unknown.iter().map(|name| brief(name)).collect();
+        completed(operation, body, &known).map(|(body, _)| Trimmed { body, left_out })
+    });
+    let trimmed = trimmed.transpose()?;
+    let (body, hides_usage) = completed(operation, body, &fields)?;
+    Ok(Asked { model, set_aside, beyond: look.beyond, body, trimmed, hides_usage })
+}
+
+/// The body with what routd needs in it. Whether the client will see usage that it did not ask for is the second answer.
+fn completed(
+    operation: Operation,
+    body: Bytes,
+    fields: &Map<String, Value>,
+) -> Result<(Bytes, bool), Refusal> {
+    match operation {
+        Operation::Chat => with_usage(body, fields),
         Operation::Responses if !fields.contains_key("store") => {
-            (insert(&body, b"\"store\":false,"), false)
+            Ok((insert(&body, b"\"store\":false,"), false))
         }
-        _ => (body, false),
-    };
-    Ok(Asked { model, set_aside, beyond: look.beyond, body, hides_usage })
+        _ => Ok((body, false)),
+    }
 }
 
 /// What was found so far.
 #[derive(Debug, Default)]
 struct Look {
     beyond: Option<String>,
+    /// Fields at the top of the request that are not known to stay here.
+    unknown: Vec<String>,
 }
 
 impl Look {
@@ -75,13 +118,10 @@ impl Look {
         self.beyond.get_or_insert_with(|| what.into());
     }
 
-    /// Notes fields that are not known to stay here.
+    /// Notes fields at the top of the request that are not known to stay here.
     fn unknown(&mut self, fields: &Map<String, Value>, known: &[&str]) {
-        for (name, value) in fields {
-            if !value.is_null() && !known.contains(&name.as_str()) {
-                self.beyond(format!("the field `{}`", brief(name)));
-            }
-        }
+        let names = fields.keys().filter(|name| !known.contains(&name.as_str()));
+        self.unknown.extend(names.cloned());
     }
 }
 

@@ -143,6 +143,20 @@ function item(kind, author, name, at, body) {
   return make("li", attributes, byline, body);
 }
 
+/** A link that saves a file. The server's `page.rs` makes the same. */
+function fileOf({ name, size, href }) {
+  const link = make("a", { href, download: name }, name);
+  if (!/^files\/[\w.~-]+$/.test(href)) link.removeAttribute("href");
+  const shown = size === undefined ? [] : [" ", make("span", {}, sizeOf(size))];
+  return make("li", {}, link, ...shown);
+}
+
+function sizeOf(size) {
+  const tenths = (unit) => (Math.floor((size * 10) / unit) / 10).toFixed(1);
+  if (size < 1_000) return `${size} bytes`;
+  return size < 1_000_000 ? `${tenths(1_000)} kB` : `${tenths(1_000_000)} MB`;
+}
+
 function addCopyButtons(root) {
   for (const figure of root.querySelectorAll(".code")) {
     const caption = figure.querySelector("figcaption");
@@ -191,6 +205,8 @@ function heard(said) {
     ? make("div", { class: "rich", dir: "auto" }, ...rich(said.body))
     : make("div", { class: "plain", dir: "auto" }, said.content);
   const entry = item(kind, said.from_agent ? "agent" : said.sender, name, said.at, body);
+  if (said.from_agent && !said.content) body.remove();
+  if (said.files?.length) entry.append(make("ul", { class: "files" }, ...said.files.map(fileOf)));
   entry.dataset.id = said.id;
   shown.set(said.id, entry);
   keepingPlace(() => {

@@ -264,20 +264,19 @@ fn shown(event: FeedEvent) -> Option<Value> {
             from_agent,
             content,
             reply_to,
-            attachments: _,
-        } => {
-            Some(json!({
-                "seq": seq,
-                "id": id,
-                "at": at,
-                "topic": topic,
-                "sender": sender,
-                "sender_name": sender_name,
-                "from_agent": from_agent,
-                "content": content,
-                "reply_to": reply_to,
-            }))
-        }
+            attachments,
+        } => Some(json!({
+            "seq": seq,
+            "id": id,
+            "at": at,
+            "topic": topic,
+            "sender": sender,
+            "sender_name": sender_name,
+            "from_agent": from_agent,
+            "content": content,
+            "reply_to": reply_to,
+            "files": attachments.iter().map(|file| &file.filename).collect::<Vec<_>>(),
+        })),
         FeedItem::Edited { .. }
         | FeedItem::Deleted { .. }
         | FeedItem::Reacted { .. }

@@ -36,6 +36,8 @@ pub struct State_ {
     pub resolved: usize,
     /// What deliveries may be signed with: now, and before.
     pub signing: Vec<Vec<u8>>,
+    /// Files by id: the chat, and the bytes.
+    pub files: HashMap<String, (Jid, Vec<u8>)>,
     /// The queries of the feed.
     pub polls: Vec<Option<i64>>,
 }
@@ -103,6 +105,7 @@ impl FakeRoutd {
             .route("/v1/tokens/resolve", post(resolve))
             .route("/v1/tokens/{id}/verify", post(verify))
             .route("/v1/feed", get(feed))
+            .route("/v1/files/{id}", get(file))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         address
@@ -159,6 +162,28 @@ async fn message(
     }
     let seq = i64::try_from(seq).unwrap() + 1;
     Json(MessageAck { id: message.id, seq, duplicate: at.is_some() }).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct InChat {
+    chat_jid: Jid,
+}
+
+async fn file(
+    State(fake): State<FakeRoutd>,
+    Path(id): Path<String>,
+    Query(asked): Query<InChat>,
+) -> Response {
+    let state = fake.state();
+    match state.files.get(&id).filter(|(chat, _)| *chat == asked.chat_jid) {
+        Some((_, bytes)) => {
+            let named = "attachment; filename=\"a.html\"; filename*=UTF-8''%C3%A4.html";
+            let headers =
+                [(header::CONTENT_DISPOSITION, named), (header::CONTENT_TYPE, "text/html")];
+            (headers, bytes.clone()).into_response()
+        }
+        None => problem(Code::NotFound, "there is no such file"),
+    }
 }
 
 async fn outcome(

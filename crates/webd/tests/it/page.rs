@@ -1,10 +1,11 @@
 //! The page itself: what it shows, what protects it, and what it never says.
 
 use crate::{
-    fake_routd::{CHAT, FIRST, HOOK},
+    fake_routd::{CHAT, FIRST, HOOK, said},
     rig::{Webd, client},
 };
 use kit::testing::Lines;
+use proto::routd::{Attachment, FeedItem};
 
 async fn get(webd: &Webd, path: &str) -> reqwest::Response {
     client().get(webd.url(path)).header("accept", "text/html").send().await.unwrap()
@@ -63,6 +64,47 @@ async fn the_parts_of_the_page_are_ours_and_keep_for_ever() {
         "only by its content's name"
     );
     assert_eq!(get(&webd, "/chat/assets/events").await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_file_of_the_chat_is_saved_and_never_shown() {
+    let webd = Webd::start().await;
+    let mut what = said("m-1", "agent", "");
+    if let FeedItem::Message { attachments, .. } = &mut what {
+        attachments.push(Attachment {
+            filename: "<b>ä.html".into(),
+            mime: "text/html".into(),
+            url: Some("/v1/files/f-1".into()),
+            size: Some(2_500),
+        });
+    }
+    webd.routd.happens("web:corp/eng", what);
+    let bytes = b"<script>alert(1)</script>".repeat(100);
+    let ours = ("web:corp/eng".parse().unwrap(), bytes.clone());
+    webd.routd.state().files.insert("f-1".into(), ours);
+    let theirs = ("web:corp/other".parse().unwrap(), b"theirs".to_vec());
+    webd.routd.state().files.insert("f-2".into(), theirs);
+    let page = get(&webd, &format!("/chat/{CHAT}/")).await.text().await.unwrap();
+    assert!(page.contains("href=\"files/f-1\"") && page.contains("2.5 kB"), "{page}");
+    assert!(page.contains("&lt;b&gt;ä.html") && !page.contains("<b>"), "{page}");
+
+    let file = get(&webd, &format!("/chat/{CHAT}/files/f-1")).await;
+    assert_eq!(file.status(), 200);
+    let header = |name: &str| file.headers()[name].to_str().unwrap().to_owned();
+    assert!(header("content-disposition").starts_with("attachment; "));
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("content-type"), "application/octet-stream", "whatever routd says");
+    assert_eq!(header("content-security-policy"), "sandbox; default-src 'none'");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(file.bytes().await.unwrap(), bytes);
+
+    for none in ["f-2", "f-3", "..%2Ffeed%3Fchat_jid=web:corp%2Feng%26x=", "%2e%2e"] {
+        let answer = get(&webd, &format!("/chat/{CHAT}/files/{none}")).await;
+        assert_eq!(answer.status(), 404, "{none}");
+    }
+    let foreign = get(&webd, "/chat/never-issued-0123456789/files/f-1").await;
+    assert_eq!(foreign.status(), 404, "the right is the link");
+    assert_eq!(webd.routd.state().polls.len(), 1, "no file's name leads elsewhere in routd");
 }
 
 #[tokio::test]

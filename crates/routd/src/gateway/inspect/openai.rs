@@ -104,6 +104,9 @@ pub(super) fn request(
             return Err(kept(&format!("`{name}`")));
         }
     }
+    if fields.get("web_search_options").is_some_and(|options| !options.is_null()) {
+        look.beyond("`web_search_options`, which has the vendor search the web,");
+    }
     look.unknown(
         fields,
         match operation {

@@ -54,7 +54,6 @@ fn what_the_vendor_would_reach_needs_a_right() {
         with(
             &json!({ "mcp_servers": [{ "type": "url", "url": "https://evil.test", "name": "e" }] }),
         ),
-        with(&json!({ "some_new_field": 1 })),
         block(&json!({ "type": "image", "source": url })),
         block(&json!({ "type": "document", "source": url })),
         block(&json!({ "type": "tool_result", "content": [{ "type": "image", "source": url }] })),
@@ -79,6 +78,31 @@ fn what_the_vendor_would_reach_needs_a_right() {
     ] {
         assert!(kept.is_err(), "{kept:?}");
     }
+}
+
+#[test]
+fn a_field_that_is_not_known_is_left_out_without_a_right_and_passed_on_with_it() {
+    let sent = |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap();
+    let known = messages(&json!({}));
+    for value in [json!(1), json!(null), json!({ "type": "url", "url": "https://evil.test" })] {
+        let body = messages(&json!({ "some_new_field": value, "other": [] }));
+        let mut asked = asked(Vendor::Anthropic, Operation::Messages, &body).unwrap();
+        assert_eq!((&asked.beyond, sent(&asked.body)), (&None, body), "as it came");
+        assert_eq!(asked.trim(), ["other", "some_new_field"]);
+        assert_eq!(sent(&asked.body), known, "nothing else is changed");
+        assert!(asked.trim().is_empty());
+    }
+    assert_eq!(with(&json!({})).unwrap().trimmed, None);
+    // What is done with the body of a client that sends nothing unknown is done here too.
+    let mut streamed = chat(&json!({ "stream": true, "new": true })).unwrap();
+    assert_eq!((streamed.trim(), streamed.hides_usage), (vec!["new".to_owned()], true));
+    assert_eq!(sent(&streamed.body)["stream_options"]["include_usage"], true);
+    let mut kept = response(&json!({ "new": 1 })).unwrap();
+    kept.trim();
+    assert_eq!(sent(&kept.body), json!({ "store": false, "model": "gpt-x", "input": "hi" }));
+    // Beside a tool that needs the right, nothing is gained by it.
+    let tool = json!({ "tools": [{ "type": "web_search_20250305", "name": "w" }], "new": 1 });
+    assert!(with(&tool).unwrap().beyond.is_some());
 }
 
 fn chat(more: &Value) -> Result<Asked, Refusal> {
