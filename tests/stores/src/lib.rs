@@ -12,7 +12,9 @@
 )]
 
 pub mod bao;
+pub mod gcp;
 pub mod log;
+pub mod moto;
 pub mod proxy;
 pub mod reading;
 pub mod tools;
