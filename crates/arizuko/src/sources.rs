@@ -2,7 +2,7 @@
 
 mod remote;
 
-pub use remote::Remotes;
+pub use remote::{Remote, Remotes};
 
 use crate::{
     failure::{Exit, Failure},
@@ -12,7 +12,6 @@ use crate::{
 use kit::{SECRETS_OVERLAP, Setting, Settings, parse};
 use provider_env::Env;
 use provider_file::{Directory, Dotenv, PathValues};
-use remote::Remote;
 use secrets::{
     Answer, Change, Malformed, Name, Policy, Secret, SecretSource, SourceError, WriteError,
 };

@@ -2,7 +2,7 @@
 
 use super::containers::Told;
 use super::disk::Mounts;
-use super::rotations::{SourceKind, Wanted};
+use super::rotations::{From, Wanted};
 use crate::failure::{Exit, Failure};
 use crate::instance::Environment;
 use clap::Args;
@@ -44,9 +44,10 @@ pub struct Chaos {
     /// Instead of faults: how often each secret rotates while messages are sent [with --long 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rotations: Option<u32>,
-    /// Where the daemons read the secrets that rotate [default: dotenv]
-    #[arg(long, value_enum, value_name = "WHERE")]
-    pub from: Option<SourceKind>,
+    /// Where the daemons read the secrets that rotate: `dotenv`, `directory` (one for each process, as the kubelet
+    /// projects it), or the URL of a server as in SECRETS_SOURCES, whose entry is then written [default: dotenv]
+    #[arg(long, value_name = "WHERE", value_parser = From::parse)]
+    pub from: Option<From>,
     /// What runs the agents
     #[arg(long, value_enum, value_name = "BACKEND", default_value = "process")]
     pub backend: AgentsIn,
@@ -62,7 +63,7 @@ pub struct Chaos {
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Size {
     /// Messages to send.
     pub messages: u32,
@@ -98,7 +99,7 @@ impl Chaos {
     /// Faults and rotations are asked for at once.
     pub fn size(&self) -> Result<Size, Failure> {
         let rotations = self.rotations()?;
-        let (messages, faults) = match (rotations, self.long) {
+        let (messages, faults) = match (&rotations, self.long) {
             (Some(wanted), _) => (wanted.count.saturating_mul(FOR_EACH_ROTATION), 0),
             (None, true) => LONG,
             (None, false) => SHORT,
@@ -127,6 +128,6 @@ impl Chaos {
         }
         let usual = if self.long { LONG_ROTATIONS } else { 100 };
         let count = self.rotations.unwrap_or(usual);
-        Ok(Some(Wanted { count, from: self.from.unwrap_or(SourceKind::Dotenv) }))
+        Ok(Some(Wanted { count, from: self.from.clone().unwrap_or(From::Dotenv) }))
     }
 }

@@ -14,9 +14,8 @@ mod source;
 mod tally;
 mod units;
 
-pub use source::Source;
+pub use source::{From, Source};
 pub use tally::Rotated;
-pub use units::SourceKind;
 
 use super::{
     fleet::{DAEMONS, Fleet},
@@ -45,26 +44,28 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-use units::{Proves, Unit, units};
+use units::{Proves, SourceKind, Unit, units};
 
 /// How long a replaced value is accepted in such a run.
 const OVERLAP: Duration = Duration::from_millis(1500);
+/// How often a server is asked, beside the looks that a refused credential asks for.
+const SERVER_POLL: &str = "1s";
 /// How often the senders are given their share.
 const SHARE: Duration = Duration::from_millis(100);
-/// In a `.env`, every so many rotations of a secret that arizuko issues are made by `arizuko secrets rotate`.
+/// Except in directories, every so many rotations of a secret that arizuko issues are made by `arizuko secrets rotate`.
 const BY_COMMAND: u32 = 10;
-/// In a `.env`, every so many rotations of the pair of the edge are written in two halves.
+/// Except in directories, every so many rotations of the pair of the edge are written in two halves.
 const IN_HALVES: u32 = 4;
 /// The longest pause between the halves, in milliseconds.
 const BETWEEN_HALVES: u64 = 120;
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// How often each secret is to rotate.
     pub count: u32,
     /// Where the daemons read them.
-    pub from: SourceKind,
+    pub from: From,
 }
 
 /// The secrets of a run before it begins.
@@ -76,7 +77,11 @@ pub struct Prepared {
 }
 
 /// What every process is to be told before the instance is looked at.
-pub fn tell(fleet: &mut Fleet) {
+pub fn tell(fleet: &mut Fleet, wanted: &Wanted) {
+    if let From::Server(remote) = &wanted.from {
+        fleet.set("SECRETS_SOURCES", remote.url());
+        fleet.set(sources::SECRETS_POLL_INTERVAL.name, SERVER_POLL);
+    }
     fleet.set(kit::SECRETS_OVERLAP.name, &format!("{}ms", OVERLAP.as_millis()));
 }
 
@@ -90,12 +95,12 @@ pub async fn prepare(
     instance: &Instance,
 ) -> Result<Prepared, Failure> {
     let (mut all, mut first_certificate) = (Vec::new(), None);
-    for unit in units(wanted.from) {
+    for unit in units(wanted.from.kind()) {
         let (values, der) = fresh(&unit)?;
         first_certificate = der.or(first_certificate);
         all.push((unit, values));
     }
-    let source = Source::prepare(wanted.from, &all, fleet, instance).await?;
+    let source = Source::prepare(&wanted.from, &all, fleet, instance).await?;
     Ok(Prepared { wanted, source, units: all, first_certificate })
 }
 
@@ -149,7 +154,7 @@ pub async fn run(
     let mut rotating = JoinSet::new();
     for (unit, values) in units.clone() {
         let (desk, shown, done) = (desk.clone(), shown.clone(), done.clone());
-        let worker = Worker { desk, shown, done, output: output.hushed(), wanted, unit };
+        let worker = Worker { desk, shown, done, output: output.hushed(), wanted: wanted.clone(), unit };
         rotating.spawn(worker.work(values));
     }
     let (mut given, mut told) = (0, 0);
@@ -175,7 +180,7 @@ pub async fn run(
     compare(&desk, &units, wanted.count, &before, &after);
     always.shutdown().await;
     let tally = std::mem::take(&mut *desk.tally());
-    Ok(Rotated::new(wanted.from, OVERLAP, wanted.count, tally))
+    Ok(Rotated::new(wanted.from.kind(), OVERLAP, wanted.count, tally))
 }
 
 /// Each daemon is to have taken up each value of each name that it reads, once.
@@ -247,13 +252,14 @@ impl Worker {
     /// Writes another value, in one of the ways in which that is done; the value.
     async fn replace(&self, number: u32, old: &Values) -> Result<Values, Failure> {
         let (desk, unit) = (&self.desk, &self.unit);
-        let in_file = self.wanted.from == SourceKind::Dotenv;
-        if in_file && unit.proves != Proves::Edge && number.is_multiple_of(BY_COMMAND) {
+        // Directories belong to the kubelet: no command of ours writes there.
+        let is_ours = self.wanted.from.kind() != SourceKind::Directory;
+        if is_ours && unit.proves != Proves::Edge && number.is_multiple_of(BY_COMMAND) {
             return self.by_command(old).await;
         }
         let (values, der) = fresh(unit)?;
         der.into_iter().for_each(|der| self.shown.issue(der));
-        if in_file && unit.proves == Proves::Edge && number.is_multiple_of(IN_HALVES) {
+        if is_ours && unit.proves == Proves::Edge && number.is_multiple_of(IN_HALVES) {
             let mut halves = values.clone();
             if rand::random() {
                 halves.reverse();

@@ -78,8 +78,8 @@ impl Stage {
         if engine.is_some() {
             fleet.contain(told.image()?);
         }
-        if size.rotations.is_some() {
-            rotations::tell(&mut fleet);
+        if let Some(wanted) = &size.rotations {
+            rotations::tell(&mut fleet, wanted);
         }
         // Where nothing is injured, everything is as it is on the machine; and an engine sees no mount of this process.
         let injured = size.faults > 0;
@@ -90,7 +90,7 @@ impl Stage {
         let global = Global { data_dir: Some(fleet.data()), ..Global::default() };
         let instance = Instance::find(&global, fleet.environment())?;
         instance.create(fleet.environment()).await?;
-        let prepared = match size.rotations {
+        let prepared = match size.rotations.clone() {
             Some(wanted) => Some(rotations::prepare(wanted, &mut fleet, &instance).await?),
             None => None,
         };

@@ -21,6 +21,11 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// The whole URL, as a setting has it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Takes a URL whose beginning is known.
     pub fn parse(url: &str) -> Option<Self> {
         let (_, feature) = KINDS.iter().find(|(beginning, _)| url.starts_with(beginning))?;

@@ -1,19 +1,20 @@
 //! What is rotated, and who has it. Pure.
 
 use crate::daemons::{PROGRAMS, bundles};
-use clap::ValueEnum;
 use proto::Daemon;
 use secrets::Name;
 use serde::Serialize;
 
 /// Where the daemons read their secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// One `.env` for all.
     Dotenv,
     /// For each process a directory of its own, with the keys that it needs, as the kubelet projects it.
     Directory,
+    /// One entry of a server that keeps secrets, for all.
+    Server,
 }
 
 /// What a secret proves or opens, and so who checks it.
@@ -75,7 +76,7 @@ impl Unit {
 const fn sharing(from: SourceKind) -> (Daemon, Daemon) {
     match from {
         // webd would find its own under the same name as its checker, and that is another story.
-        SourceKind::Dotenv => (Daemon::Webd, Daemon::Runed),
+        SourceKind::Dotenv | SourceKind::Server => (Daemon::Webd, Daemon::Runed),
         SourceKind::Directory => (Daemon::Slakd, Daemon::Webd),
     }
 }
@@ -103,14 +104,14 @@ fn own_name(shared: &Name, daemon: Daemon) -> Option<Name> {
 
 fn unit(from: SourceKind, names: Vec<Name>, proves: Proves) -> Unit {
     let places = names.iter().flat_map(|name| match from {
-        SourceKind::Dotenv => in_one_file(name),
+        SourceKind::Dotenv | SourceKind::Server => in_one_place(name),
         SourceKind::Directory => in_directories(name),
     });
     Unit { places: places.collect(), names, proves }
 }
 
-/// In one file, whoever declares the name reads it.
-fn in_one_file(name: &Name) -> Vec<Place> {
+/// In one place for all, whoever declares the name reads it.
+fn in_one_place(name: &Name) -> Vec<Place> {
     let declares = |program: &&kit::Program| {
         let mut needs = bundles(program).into_iter().flat_map(|bundle| bundle.needs());
         needs.any(|need| need.name == *name)
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn whoever_checks_a_credential_and_whoever_shows_it_have_it() {
-        for from in [SourceKind::Dotenv, SourceKind::Directory] {
+        for from in [SourceKind::Dotenv, SourceKind::Directory, SourceKind::Server] {
             for unit in units(from) {
                 let has = |daemon| unit.places.iter().any(|place| place.reader == daemon);
                 let checked = match unit.proves {
