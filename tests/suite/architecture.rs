@@ -57,11 +57,15 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["kit", "ant", "routd", "provider-vault"],
+        &["kit", "ant", "routd", "provider-aws", "provider-vault"],
         "calls between daemons go through kit's Peer; the others' are those that leave the suite",
     ),
     ("vaultrs", &["provider-vault"], "a store's client is its provider's"),
     ("rustify", &["provider-vault"], "a store's client is its provider's"),
+    ("aws-config", &["provider-aws"], "a store's client is its provider's"),
+    ("aws-sdk-secretsmanager", &["provider-aws"], "a store's client is its provider's"),
+    ("aws-sdk-sqs", &["provider-aws"], "a store's client is its provider's"),
+    ("aws-sdk-sts", &["provider-aws"], "a store's client is its provider's"),
     ("rmcp", &["routd", "ant", "webd"], "tools are served by routd and webd, and called by ant"),
     ("governor", &["proxyd", "authd"], "rate limits are the edge's, and the signer's"),
 ];
