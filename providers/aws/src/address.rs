@@ -4,7 +4,7 @@ use secrets::{
     Name,
     remote::{AddressError, Query},
 };
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{fmt, path::PathBuf};
 use url::{Host, Url};
 
 /// Calls in any hour, where the URL does not say.
@@ -29,7 +29,7 @@ const PARAMETERS: [&str; 12] = [
 ];
 
 /// Where the EKS agent for Pod Identity, and ECS, answer over plain HTTP.
-const AGENTS: [&str; 3] = ["169.254.170.23", "169.254.170.2", "fd00:ec2::23"];
+const AGENTS: [&str; 3] = ["169.254.170.23", "169.254.170.2", "[fd00:ec2::23]"];
 
 /// Secrets of AWS Secrets Manager, and how to get at them.
 ///
@@ -251,11 +251,7 @@ fn agent(ambient: &Ambient) -> Result<Url, AddressError> {
     let text = ambient.container_credentials_uri.as_deref().ok_or_else(missing)?;
     let url =
         Url::parse(text).map_err(|_| AddressError::new(format!("{variable} is not a URL")))?;
-    let is_agent = match url.host() {
-        Some(Host::Domain(_)) | None => false,
-        Some(Host::Ipv4(ip)) => AGENTS.iter().any(|agent| agent.parse() == Ok(IpAddr::V4(ip))),
-        Some(Host::Ipv6(ip)) => AGENTS.iter().any(|agent| agent.parse() == Ok(IpAddr::V6(ip))),
-    };
+    let is_agent = url.host_str().is_some_and(|host| AGENTS.contains(&host));
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_agent || is_loopback(&url) => Ok(url),

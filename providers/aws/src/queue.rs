@@ -87,8 +87,19 @@ impl Queue {
                 sleep_until(until).await;
             }
             match self.receive(&mut inside).await {
-                Ok(()) => (inside.failures, inside.not_before) = (0, None),
-                Err(_) => {
+                Ok(()) => {
+                    if inside.failures > 0 {
+                        tracing::info!(queue = self.url, "hints arrive again");
+                    }
+                    (inside.failures, inside.not_before) = (0, None);
+                }
+                Err(trouble) => {
+                    if inside.failures == 0 {
+                        tracing::warn!(
+                            queue = self.url, error = %trouble,
+                            "no hints from the queue; changes are found by polling alone"
+                        );
+                    }
                     // The client is made anew: the file with its authorities may have changed.
                     inside.client = None;
                     let longest =

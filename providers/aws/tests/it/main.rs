@@ -8,5 +8,13 @@
     reason = "tests"
 )]
 
+mod agent;
 mod contract;
+mod faults;
+mod identity;
+mod prefix;
+mod push;
+mod shared;
 mod source;
+mod states;
+mod writes;

@@ -1,12 +1,15 @@
 //! Sources for a test, and what may not be said.
 
 use provider_aws::{Ambient, Aws};
+use secrets::{Answer, SecretSource, Versions};
+use std::time::Duration;
 use stores::{
-    log,
+    LIMIT, log,
     moto::Moto,
     proxy::Proxy,
-    reading::{CANARY, OVERLAP},
+    reading::{CANARY, OVERLAP, name},
 };
+use tokio::time::{Instant, sleep};
 
 /// The secret key of the test's own account.
 pub const KEY: &str = "canary-secret-access-key-4c1d";
@@ -47,4 +50,21 @@ pub fn calls(proxy: &Proxy, operation: &str) -> usize {
 pub fn assert_unsaid(more: &[&str]) {
     let secrets: Vec<&str> = [CANARY, KEY].iter().chain(more).copied().collect();
     log::assert_unsaid("aws_smithy_runtime", &secrets);
+}
+
+/// What is under one name.
+pub async fn found(source: &Aws, of: &str) -> Versions {
+    match source.read(&[name(of)]).await.unwrap().pop() {
+        Some(Answer::Found(versions)) => versions,
+        other => panic!("{of} is {other:?}"),
+    }
+}
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
