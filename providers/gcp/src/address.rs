@@ -117,7 +117,8 @@ impl Address {
         let (project, secret) = place
             .split_once('/')
             .ok_or_else(|| error("expected gcp-sm://PROJECT/NAME or gcp-sm://PROJECT/PREFIX-*"))?;
-        let is_project = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".:-".contains(c);
+        let is_project =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".:-".contains(c);
         if project.is_empty() || !project.chars().all(is_project) {
             return Err(error("the project is its id, such as my-project, or its number"));
         }
@@ -134,7 +135,9 @@ impl Address {
         Ok(Self {
             endpoint: match (query.get("endpoint"), &location) {
                 (Some(endpoint), _) => base("endpoint", endpoint, is_plaintext)?,
-                (None, Some(region)) => format!("https://secretmanager.{region}.rep.googleapis.com"),
+                (None, Some(region)) => {
+                    format!("https://secretmanager.{region}.rep.googleapis.com")
+                }
                 (None, None) => "https://secretmanager.googleapis.com".into(),
             },
             auth: auth(&query, is_plaintext)?,

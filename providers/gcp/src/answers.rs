@@ -244,7 +244,10 @@ mod tests {
     #[test]
     fn of_what_is_wrong_the_words_that_are_known_count() {
         let says = |status: &str, details: &str| {
-            word(format!(r#"{{"error":{{"code":4,"status":"{status}","details":{details}}}}}"#).as_bytes())
+            word(
+                format!(r#"{{"error":{{"code":4,"status":"{status}","details":{details}}}}}"#)
+                    .as_bytes(),
+            )
         };
         assert_eq!(says("NOT_FOUND", "[]"), Word::NotFound);
         assert_eq!(says("FAILED_PRECONDITION", "[{}]"), Word::FailedPrecondition);
@@ -253,7 +256,9 @@ mod tests {
         assert_eq!(says("UNKNOWN", "[]"), Word::Other);
         assert_eq!(word(b"<html>Error 404"), Word::Other);
         let wait = |delay: &str| {
-            retry_delay(format!(r#"{{"error":{{"details":[{{"retryDelay":"{delay}"}}]}}}}"#).as_bytes())
+            retry_delay(
+                format!(r#"{{"error":{{"details":[{{"retryDelay":"{delay}"}}]}}}}"#).as_bytes(),
+            )
         };
         assert_eq!(wait("3.5s"), Some(Duration::from_millis(3_500)));
         assert_eq!(wait("86400s"), Some(Duration::from_secs(300)));
@@ -287,7 +292,8 @@ mod tests {
             secret: secret.map(Into::into),
             version,
         };
-        let expected = [event("a", Some("s"), Some(9)), event("b", None, None), event("c", None, None)];
+        let expected =
+            [event("a", Some("s"), Some(9)), event("b", None, None), event("c", None, None)];
         assert_eq!(pulled(body).unwrap(), expected);
         assert_eq!(pulled(b"{}").unwrap(), []);
     }

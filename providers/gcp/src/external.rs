@@ -93,8 +93,8 @@ struct Format {
 impl ExternalAccount {
     /// Reads the file, and refuses what it must not ask for. The reason never quotes it.
     pub(crate) fn parse(text: &[u8], rules: Rules<'_>) -> Result<Self, &'static str> {
-        let file: File =
-            serde_json::from_slice(text).map_err(|_| "it is not the JSON of an external account")?;
+        let file: File = serde_json::from_slice(text)
+            .map_err(|_| "it is not the JSON of an external account")?;
         if file.r#type != "external_account" {
             return Err("its type is not external_account");
         }
@@ -109,7 +109,8 @@ impl ExternalAccount {
         if !is_workload {
             return Err("its audience is no provider of a workload identity pool");
         }
-        let kinds = ["jwt", "id_token"].map(|kind| format!("urn:ietf:params:oauth:token-type:{kind}"));
+        let kinds =
+            ["jwt", "id_token"].map(|kind| format!("urn:ietf:params:oauth:token-type:{kind}"));
         if !kinds.contains(&file.subject_token_type) {
             return Err("its subject_token_type is neither that of a JWT nor of an id_token");
         }
@@ -117,7 +118,8 @@ impl ExternalAccount {
             .filter(|url| url.path() == "/v1/token")
             .ok_or("its token_url is not that of Google's token service (https://sts.googleapis.com/v1/token)")?;
         let impersonation = file.service_account_impersonation_url.map(|url| {
-            let lifetime = file.service_account_impersonation.and_then(|l| l.token_lifetime_seconds);
+            let lifetime =
+                file.service_account_impersonation.and_then(|l| l.token_lifetime_seconds);
             impersonation(&url, lifetime, rules)
         });
         let field = file.credential_source.format.as_ref().map(field).transpose()?.flatten();
@@ -140,7 +142,10 @@ impl ExternalAccount {
                 let object: BTreeMap<String, serde_json::Value> = serde_json::from_str(found)
                     .map_err(|_| "what it names for the subject token is not a JSON object")?;
                 let token = object.get(field).and_then(|token| token.as_str());
-                token.ok_or("what it names for the subject token has no such field")?.to_owned().into()
+                token
+                    .ok_or("what it names for the subject token has no such field")?
+                    .to_owned()
+                    .into()
             }
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -174,7 +179,8 @@ fn subject(source: Source, rules: Rules<'_>) -> Result<Subject, &'static str> {
             let host = format!("{}{port}", url.host_str().unwrap_or_default());
             let is_named = rules.subject_host == Some(host.as_str())
                 || (rules.is_plaintext && is_loopback(&url));
-            let is_scheme = url.scheme() == "https" || (url.scheme() == "http" && rules.is_plaintext);
+            let is_scheme =
+                url.scheme() == "https" || (url.scheme() == "http" && rules.is_plaintext);
             if !is_named || !is_scheme || !is_bare(&url) {
                 return Err(
                     "its credential_source is a url that is not https:// on the host that subject_host= names",
@@ -215,9 +221,10 @@ fn impersonation(
         let plain = |c: char| c.is_ascii_alphanumeric() || "@.-_".contains(c);
         (!email.is_empty() && email.chars().all(plain)).then_some(())
     };
-    let url = google(url, "iamcredentials", rules)
-        .filter(|url| account(url.path()).is_some())
-        .ok_or("its service_account_impersonation_url is not that of Google's IAM Credentials API")?;
+    let url =
+        google(url, "iamcredentials", rules).filter(|url| account(url.path()).is_some()).ok_or(
+            "its service_account_impersonation_url is not that of Google's IAM Credentials API",
+        )?;
     let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs);
     if !(600..=43_200).contains(&lifetime.as_secs()) {
         return Err("its token_lifetime_seconds is not between 600 and 43200");

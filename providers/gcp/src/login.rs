@@ -41,10 +41,8 @@ pub(crate) async fn login(address: &Address, line: &Line) -> Result<(Secret, Dur
         Auth::WorkloadIdentity { metadata } => metadata_server(metadata, line).await,
         Auth::ServiceAccount { credentials_file } => service_account(credentials_file).await,
         Auth::ExternalAccount { credentials_file, subject_host } => {
-            let rules = Rules {
-                is_plaintext: address.is_plaintext,
-                subject_host: subject_host.as_deref(),
-            };
+            let rules =
+                Rules { is_plaintext: address.is_plaintext, subject_host: subject_host.as_deref() };
             external_account(credentials_file, rules, line).await
         }
     }
@@ -71,7 +69,8 @@ async fn metadata_server(metadata: &str, line: &Line) -> Result<(Secret, Duratio
 
 /// With a key, by a token that it signs itself: no call is made.
 async fn service_account(file: &Path) -> Result<(Secret, Duration), Trouble> {
-    let failed = |reason: &str| Trouble::Credential { file: file.to_owned(), reason: reason.into() };
+    let failed =
+        |reason: &str| Trouble::Credential { file: file.to_owned(), reason: reason.into() };
     let text = secret(file).await?;
     let key: serde_json::Value =
         serde_json::from_slice(text.expose()).map_err(|_| failed("it is not JSON"))?;
@@ -93,7 +92,8 @@ async fn external_account(
     rules: Rules<'_>,
     line: &Line,
 ) -> Result<(Secret, Duration), Trouble> {
-    let failed = |reason: &str| Trouble::Credential { file: file.to_owned(), reason: reason.into() };
+    let failed =
+        |reason: &str| Trouble::Credential { file: file.to_owned(), reason: reason.into() };
     let text = secret(file).await?;
     let account = ExternalAccount::parse(text.expose(), rules).map_err(failed)?;
     let found = match &account.subject {
@@ -122,7 +122,8 @@ async fn external_account(
         .finish();
     let form = Zeroizing::new(form.into_bytes());
     let reply = line.send(&Request::post(account.token_url, FORM, form), None).await?;
-    let remedy = "see the pool's provider, and whether the subject token is for it and has not ended";
+    let remedy =
+        "see the pool's provider, and whether the subject token is for it and has not ended";
     let reply = granted(reply, "the token service", remedy)?;
     let (federated, life) = answers::token(&reply.body)?;
     let Some(become_) = account.impersonation else { return Ok((federated, life)) };

@@ -84,9 +84,8 @@ impl SecretManager {
         if value.len() > SECRET_BYTES_MAX {
             return Err(Trouble::TooMuch);
         }
-        let payload = SecretPayload::new()
-            .set_data(value.to_vec())
-            .set_data_crc32c(answers::checksum(value));
+        let payload =
+            SecretPayload::new().set_data(value.to_vec()).set_data_crc32c(answers::checksum(value));
         let body = AddSecretVersionRequest::new().set_payload(payload);
         let reply = self.post(&self.url(id, ":addVersion"), &body).await?;
         match reply.status {
@@ -111,10 +110,9 @@ impl SecretManager {
         match reply.status {
             200 => Ok(()),
             _ if word(&reply.body) == Word::AlreadyExists => Ok(()),
-            403 => Err(Trouble::Forbidden {
-                permission: "secretmanager.secrets.create",
-                on: parent,
-            }),
+            403 => {
+                Err(Trouble::Forbidden { permission: "secretmanager.secrets.create", on: parent })
+            }
             _ => Err(Trouble::Status(reply.status)),
         }
     }

@@ -59,9 +59,10 @@ impl SecretManagerSource {
     pub fn new(url: &str, overlap: Duration) -> Result<Self, AddressError> {
         let address = Arc::new(Address::parse(url)?);
         let manager = SecretManager::new(address.clone());
-        let push = address.push.clone().map(|subscription| {
-            Push::new(address.clone(), subscription, manager.session.clone())
-        });
+        let push = address
+            .push
+            .clone()
+            .map(|subscription| Push::new(address.clone(), subscription, manager.session.clone()));
         Ok(Self { address, overlap, manager, looks: Looks::new(State::new()), push })
     }
 

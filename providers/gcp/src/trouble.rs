@@ -20,7 +20,9 @@ pub enum Trouble {
     )]
     ServiceDisabled,
     /// A fresh token was not taken either.
-    #[error("its access token is not accepted (401); see auth= in its URL, and the clock of this machine")]
+    #[error(
+        "its access token is not accepted (401); see auth= in its URL, and the clock of this machine"
+    )]
     Unauthenticated,
     /// There was no token to be had.
     #[error("{at} gives no access token ({status}); {remedy}")]
@@ -135,9 +137,7 @@ impl Trouble {
             | Self::Destroyed(_)
             | Self::Stateless(_)
             | Self::NotAnObject(_)
-            | Self::ServiceDisabled => {
-                SourceError::Refused { place, reason: self.to_string() }
-            }
+            | Self::ServiceDisabled => SourceError::Refused { place, reason: self.to_string() },
             _ => SourceError::Unreachable { place, cause: self.into() },
         }
     }

@@ -5,12 +5,7 @@
 //! with the changes in it. What is not excluded is that a reader sees the version that lacks it, for
 //! the moment until then.
 
-use crate::{
-    address::Form,
-    answers,
-    source::SecretManagerSource,
-    trouble::Trouble,
-};
+use crate::{address::Form, answers, source::SecretManagerSource, trouble::Trouble};
 use async_trait::async_trait;
 use secrets::{
     Change, Name, Secret, SecretWriter, WriteError, Zeroizing,
@@ -133,7 +128,11 @@ impl SecretManagerSource {
         self.manager.disable(id, replaced).await
     }
 
-    async fn object(&self, id: &str, number: u64) -> Result<Map<String, serde_json::Value>, Trouble> {
+    async fn object(
+        &self,
+        id: &str,
+        number: u64,
+    ) -> Result<Map<String, serde_json::Value>, Trouble> {
         answers::object(&self.manager.access(id, number).await?, number)
     }
 }

@@ -102,7 +102,11 @@ fn urls_that_lead_elsewhere_are_refused_in_every_part() {
             "https://evil.example/v1/projects/-/serviceAccounts/a@b:generateAccessToken",
             "impersonation_url",
         ),
-        ("audience", "//iam.googleapis.com/locations/global/workforcePools/p/providers/q", "audience"),
+        (
+            "audience",
+            "//iam.googleapis.com/locations/global/workforcePools/p/providers/q",
+            "audience",
+        ),
         ("subject_token_type", "urn:ietf:params:oauth:token-type:saml2", "subject_token_type"),
         ("type", "authorized_user", "type"),
         ("universe_domain", "evil.example", "universe_domain"),

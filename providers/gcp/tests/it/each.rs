@@ -43,7 +43,10 @@ async fn a_name_that_cannot_be_had_takes_no_other_away() {
     let watched = keeper.for_daemon("d").watch(&A).await.unwrap();
     gcp.deny("secretmanager.versions.get", "az-B");
     let error = each.read(&[name("A"), name("B")]).await.unwrap_err().chain();
-    assert!(error.contains("secretmanager.versions.get on projects/demo-project/secrets/az-B"), "{error}");
+    assert!(
+        error.contains("secretmanager.versions.get on projects/demo-project/secrets/az-B"),
+        "{error}"
+    );
     gcp.set_state("az-A", 1, "DISABLED");
     keeper.refresh("test").await;
     assert!(value(&*each, "A").await.unwrap_err().contains("version 1, the newest, is disabled"));

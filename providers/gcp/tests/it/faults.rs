@@ -41,7 +41,10 @@ async fn no_fault_takes_a_value_away_and_each_is_told_as_what_it_is() {
         (http("403 Forbidden", "", &body), "permission denied (403): secretmanager.versions.get"),
         // Of a frontend or a proxy, and not of Secret Manager: the secret may well be there.
         (http("404 Not Found", "", "<html>Error 404 (Not Found)!!1"), "it answered 404"),
-        (http("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", ""), "elsewhere (307)"),
+        (
+            http("307 Temporary Redirect", "location: http://127.0.0.1:1/\r\n", ""),
+            "elsewhere (307)",
+        ),
         (http("200 OK", "", &shape), "cannot be read as that of Secret Manager"),
         (http("200 OK", "", "{\"name\":"), "cannot be read as that of Secret Manager"),
         (http("200 OK", "", "<html>"), "cannot be read as that of Secret Manager"),
@@ -136,7 +139,9 @@ async fn a_private_authority_is_believed_where_it_is_named_and_read_again() {
     let file = gcp.file("ca.pem", &other.cert.pem());
     let url = |port: u16, more: &str| {
         let metadata = gcp.base();
-        format!("gcp-sm://demo-project/az?endpoint=https://127.0.0.1:{port}&metadata_endpoint={metadata}{more}")
+        format!(
+            "gcp-sm://demo-project/az?endpoint=https://127.0.0.1:{port}&metadata_endpoint={metadata}{more}"
+        )
     };
     let ca = format!("&ca_file={}", file.display());
     let source = at(&url(port, &ca));

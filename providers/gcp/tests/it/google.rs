@@ -98,7 +98,9 @@ async fn the_server_is_one_to_googles_client_by_files_of_credentials() {
     }
     assert_eq!(gcp.count("POST /v1/token"), 2);
     gcp.expect_subject("another");
-    let Some(mut google) = Client::by_file(&gcp, &gcp.dir.path().join("external.json")) else { return };
+    let Some(mut google) = Client::by_file(&gcp, &gcp.dir.path().join("external.json")) else {
+        return;
+    };
     let access = json!({"do": "access", "name": format!("{}/versions/1", of("az"))});
     assert_eq!(google.call(&access)["error"], "OAuthError");
     let Some(mut google) = Client::by_file(&gcp, &gcp.service_account_file()) else { return };

@@ -54,7 +54,10 @@ async fn what_is_wrong_with_the_metadata_server_is_told_apart() {
     let gcp = ready();
     gcp.attach_account(false);
     let error = value(&source(&gcp, "az", ""), "A").await.unwrap_err();
-    assert!(error.starts_with("denied") && error.contains("gives no access token (404)"), "{error}");
+    assert!(
+        error.starts_with("denied") && error.contains("gives no access token (404)"),
+        "{error}"
+    );
     gcp.attach_account(true);
     let proxy = Proxy::before(gcp.port()).await;
     let (base, metadata) = (gcp.base(), proxy.base());
@@ -66,7 +69,10 @@ async fn what_is_wrong_with_the_metadata_server_is_told_apart() {
         (http("200 OK", "", token), "what answers as the metadata server is none"),
         (http("200 OK", flavor, "{}"), "cannot be read"),
         (http("200 OK", flavor, &"x".repeat(2 << 20)), "longer than"),
-        (http("302 Found", "metadata-flavor: Google\r\nlocation: http://127.0.0.1:1/\r\n", ""), "sends elsewhere (302)"),
+        (
+            http("302 Found", "metadata-flavor: Google\r\nlocation: http://127.0.0.1:1/\r\n", ""),
+            "sends elsewhere (302)",
+        ),
         (http("429 Too Many Requests", flavor, ""), "fewer calls (429)"),
         (http("503 Service Unavailable", flavor, ""), "it answered 503"),
         (Mode::Hang, "no answer within 4 s"),
@@ -90,11 +96,16 @@ async fn with_a_subject_token_that_is_read_again_for_every_login() {
     for is_impersonating in [false, true] {
         let config = gcp.external_account(&json!({"file": subject}), is_impersonating);
         let config = gcp.file("external.json", &config.to_string());
-        let more = format!("&auth=external-account&plaintext=yes&credentials_file={}", config.display());
+        let more =
+            format!("&auth=external-account&plaintext=yes&credentials_file={}", config.display());
         let source = source(&gcp, "az", &more);
         gcp.file("subject", "eyJh.not-the.right-one-at-all");
         let error = value(&source, "A").await.unwrap_err();
-        assert!(error.starts_with("denied") && error.contains("the token service gives no access token (400)"), "{error}");
+        assert!(
+            error.starts_with("denied")
+                && error.contains("the token service gives no access token (400)"),
+            "{error}"
+        );
         gcp.expect_subject(FIRST);
         gcp.file("subject", FIRST);
         assert_eq!(value(&source, "A").await.unwrap(), CANARY);
@@ -107,7 +118,8 @@ async fn with_a_subject_token_that_is_read_again_for_every_login() {
     }
     gcp.deny_on_project("iam.serviceAccounts.getAccessToken");
     let config = gcp.dir.path().join("external.json");
-    let more = format!("&auth=external-account&plaintext=yes&credentials_file={}", config.display());
+    let more =
+        format!("&auth=external-account&plaintext=yes&credentials_file={}", config.display());
     let error = value(&source(&gcp, "az", &more), "A").await.unwrap_err();
     assert!(error.contains("roles/iam.workloadIdentityUser"), "{error}");
     assert_eq!(gcp.count("computeMetadata"), 0, "it went another way in");
@@ -135,7 +147,10 @@ async fn with_a_subject_token_from_a_url_that_was_allowed() {
     wrong["credential_source"]["headers"]["X-Issuer"] = json!("wrong");
     gcp.file("external.json", &wrong.to_string());
     let error = value(&source(&gcp, "az", &allowed), "A").await.unwrap_err();
-    assert!(error.contains("the issuer of the subject token gives no access token (403)"), "{error}");
+    assert!(
+        error.contains("the issuer of the subject token gives no access token (403)"),
+        "{error}"
+    );
     gcp.assert_unsaid(&[CANARY, FIRST]);
 }
 
@@ -162,7 +177,8 @@ async fn files_that_ask_for_more_than_a_login_are_refused_and_nothing_is_asked()
         ("not JSON".to_owned(), "it is not the JSON of an external account"),
     ] {
         let file = gcp.file("external.json", &text);
-        let more = format!("&auth=external-account&plaintext=yes&credentials_file={}", file.display());
+        let more =
+            format!("&auth=external-account&plaintext=yes&credentials_file={}", file.display());
         let error = value(&source(&gcp, "az", &more), "A").await.unwrap_err();
         assert!(error.contains(reason), "{error}");
         assert!(!error.contains("root:"), "{error}");

@@ -16,7 +16,11 @@ async fn a_change_is_there_as_soon_as_it_is_told_also_where_latest_is_behind() {
     let gcp = Gcp::start();
     gcp.put("az", &json!({"A": "canary-told-one"}));
     gcp.subscribe("hints", &["az"]);
-    let source = Arc::new(source(&gcp, "az", &format!("&subscription=hints&pubsub_endpoint={}", gcp.base())));
+    let source = Arc::new(source(
+        &gcp,
+        "az",
+        &format!("&subscription=hints&pubsub_endpoint={}", gcp.base()),
+    ));
     // No poll comes in this test: what is learnt is learnt by a hint.
     let mut policy = testing::policy();
     policy.poll_interval = Duration::from_secs(86_400);
@@ -80,7 +84,9 @@ async fn a_subscription_that_fails_takes_nothing_from_reading_and_asks_seldom() 
     let keeper = testing::keep(vec![source.clone()], testing::policy());
     let watched = keeper.for_daemon("d").watch(&A).await.unwrap();
     until("the subscription was asked", async || proxy.count(":pull") > 0).await;
-    for mode in [http("429 Too Many Requests", "retry-after: 60\r\n", ""), http("403 Forbidden", "", "")] {
+    for mode in
+        [http("429 Too Many Requests", "retry-after: 60\r\n", ""), http("403 Forbidden", "", "")]
+    {
         proxy.mode(mode);
         keeper.refresh("test").await;
         assert_eq!(value(&*source, "A").await.unwrap(), CANARY);

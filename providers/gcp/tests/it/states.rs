@@ -72,9 +72,21 @@ async fn what_an_operator_must_put_right_is_told_apart() {
     for (secret, more, expected) in [
         ("none", "", "missing"),
         ("locked", "", "denied: not allowed to read"),
-        ("locked", "", "(403): secretmanager.versions.access on projects/demo-project/secrets/locked"),
-        ("unlisted", "", "(403): secretmanager.versions.list on projects/demo-project/secrets/unlisted"),
-        ("az", "&auth=service-account&credentials_file=/nowhere/key", "/nowhere/key cannot be used for a login: it is not there"),
+        (
+            "locked",
+            "",
+            "(403): secretmanager.versions.access on projects/demo-project/secrets/locked",
+        ),
+        (
+            "unlisted",
+            "",
+            "(403): secretmanager.versions.list on projects/demo-project/secrets/unlisted",
+        ),
+        (
+            "az",
+            "&auth=service-account&credentials_file=/nowhere/key",
+            "/nowhere/key cannot be used for a login: it is not there",
+        ),
         ("az", "&calls_per_hour=60&location=europe-west3", "missing"),
     ] {
         let error = value(&source(&gcp, secret, more), "A").await.unwrap_err();

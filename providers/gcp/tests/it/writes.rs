@@ -49,7 +49,10 @@ async fn what_somebody_else_writes_meanwhile_is_not_lost() {
     let gcp = Gcp::start();
     gcp.put("az", &json!({"A": "canary-race-one", "B": "canary-before"}));
     let source = source(&gcp, "az", "");
-    gcp.interject("az", json!({"A": "canary-race-one", "B": "canary-theirs"}).to_string().as_bytes());
+    gcp.interject(
+        "az",
+        json!({"A": "canary-race-one", "B": "canary-theirs"}).to_string().as_bytes(),
+    );
     source.write(&name("A"), &secret("canary-race-two")).await.unwrap();
     assert_eq!(value(&source, "A").await.unwrap(), "canary-race-two");
     assert_eq!(value(&source, "B").await.unwrap(), "canary-theirs");
@@ -99,7 +102,10 @@ async fn what_cannot_be_written_is_left_as_it_is_with_a_reason() {
     let small = secret("canary-b");
     gcp.deny("secretmanager.versions.add", "az");
     let reason = refused(&small).await;
-    assert!(reason.starts_with("read-only") && reason.contains("secretmanager.versions.add"), "{reason}");
+    assert!(
+        reason.starts_with("read-only") && reason.contains("secretmanager.versions.add"),
+        "{reason}"
+    );
     gcp.allow_all();
     let reason = refused(&secret(&"canary-b".repeat(8_192))).await;
     assert!(reason.contains("longer than the 65,536 bytes"), "{reason}");

@@ -41,7 +41,9 @@ impl Client {
     /// One that uses a file of credentials, of whatever kind.
     #[must_use]
     pub fn by_file(gcp: &Gcp, file: &Path) -> Option<Self> {
-        Self::start(gcp, &[("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap())])
+        let file = ("GOOGLE_APPLICATION_CREDENTIALS", file.to_str().unwrap());
+        // It would ask Google for the project otherwise.
+        Self::start(gcp, &[file, ("GOOGLE_CLOUD_PROJECT", super::PROJECT)])
     }
 
     fn start(gcp: &Gcp, environment: &[(&str, &str)]) -> Option<Self> {

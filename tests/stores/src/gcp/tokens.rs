@@ -119,19 +119,21 @@ pub(super) fn metadata(world: &mut World, call: &Call) -> Result<Response, Respo
     if call.headers.get("metadata-flavor").is_none_or(|flavor| flavor != "Google") {
         return Err(respond(403, "text/html", "Missing Metadata-Flavor:Google header.".into()));
     }
-    let account = "/computeMetadata/v1/instance/service-accounts/default/";
     let text = |text: &str| flavoured(respond(200, "application/text", text.to_owned()));
-    Ok(match call.path.as_str() {
-        "/" => text("computeMetadata/\n"),
-        "/computeMetadata/v1/project/project-id" => text(PROJECT),
-        "/computeMetadata/v1/universe/universe-domain" => text("googleapis.com"),
-        path if !world.tokens.is_attached && path.starts_with(account) => {
-            flavoured(respond(404, "text/html", "Error 404 (Not Found)!!1".into()))
-        }
-        path if path == account => flavoured(reply(&json!({
+    let none = || flavoured(respond(404, "text/html", "Error 404 (Not Found)!!1".into()));
+    // The account goes by either name.
+    let account = call.path.strip_prefix("/computeMetadata/v1/instance/service-accounts/");
+    let of_account = account.and_then(|path| {
+        ["default", ACCOUNT].iter().find_map(|name| path.strip_prefix(name)?.strip_prefix('/'))
+    });
+    Ok(match (call.path.as_str(), of_account) {
+        ("/", _) => text("computeMetadata/\n"),
+        ("/computeMetadata/v1/project/project-id", _) => text(PROJECT),
+        ("/computeMetadata/v1/universe/universe-domain", _) => text("googleapis.com"),
+        (_, Some("")) if world.tokens.is_attached => flavoured(reply(&json!({
             "aliases": ["default"], "email": ACCOUNT, "scopes": [CLOUD_PLATFORM],
         }))),
-        path if path.strip_prefix(account) == Some("token") => {
+        (_, Some("token")) if world.tokens.is_attached => {
             let number = world.next();
             let token = world.tokens.give("metadata", number, CLOUD_PLATFORM);
             let life = world.tokens.life.as_secs();
@@ -139,7 +141,7 @@ pub(super) fn metadata(world: &mut World, call: &Call) -> Result<Response, Respo
                 "access_token": token, "expires_in": life, "token_type": "Bearer",
             })))
         }
-        _ => flavoured(respond(404, "text/html", "Error 404 (Not Found)!!1".into())),
+        _ => none(),
     })
 }
 
