@@ -29,8 +29,12 @@ pub enum Mode {
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
 
+/// What is done before a request is passed on.
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 struct Inner {
     mode: Mutex<Mode>,
+    meanwhile: Mutex<Option<(String, Meanwhile)>>,
     requests: Mutex<Vec<String>>,
     port: u16,
 }
@@ -40,7 +44,8 @@ impl Proxy {
     pub async fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let inner = Inner { mode: Mutex::new(Mode::Pass), requests: Mutex::default(), port };
+        let (mode, meanwhile) = (Mutex::new(Mode::Pass), Mutex::default());
+        let inner = Inner { mode, meanwhile, requests: Mutex::default(), port };
         let proxy = Self(Arc::new(inner));
         let serving = proxy.clone();
         tokio::spawn(async move {
@@ -61,6 +66,12 @@ impl Proxy {
     /// Does this from the next request on.
     pub fn mode(&self, mode: Mode) {
         *self.0.mode.lock().unwrap() = mode;
+    }
+
+    /// Does this before it passes on the next request that has `part` in its line: what somebody else does between two
+    /// calls. The action may block.
+    pub fn meanwhile(&self, part: &str, action: impl FnOnce() + Send + 'static) {
+        *self.0.meanwhile.lock().unwrap() = Some((part.to_owned(), Box::new(action)));
     }
 
     /// What was asked so far, such as `GET /v1/kv/data/az?version=1`, or `POST / secretsmanager.GetSecretValue`.
@@ -98,7 +109,15 @@ impl Proxy {
             let first = text.lines().next().unwrap_or_default();
             if let Some(line) = first.strip_suffix(" HTTP/1.1") {
                 let named = operation(&text).map(|name| format!("{line} {name}"));
-                self.0.requests.lock().unwrap().push(named.unwrap_or_else(|| line.to_owned()));
+                let named = named.unwrap_or_else(|| line.to_owned());
+                let action = {
+                    let mut meanwhile = self.0.meanwhile.lock().unwrap();
+                    meanwhile.take_if(|(part, _)| named.contains(part.as_str()))
+                };
+                self.0.requests.lock().unwrap().push(named);
+                if let Some((_, action)) = action {
+                    tokio::task::spawn_blocking(action).await.unwrap();
+                }
             }
             let mode = self.0.mode.lock().unwrap().clone();
             match mode {

@@ -64,8 +64,10 @@ impl Agent {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("authorization").then(|| value.trim().to_owned())
         });
-        let is_right = request.starts_with("GET /v1/credentials ") && shown.as_ref() == Some(&inside.token);
-        let (status, body) = if is_right { (200, inside.answer.clone()) } else { (403, "{}".into()) };
+        let is_right =
+            request.starts_with("GET /v1/credentials ") && shown.as_ref() == Some(&inside.token);
+        let (status, body) =
+            if is_right { (200, inside.answer.clone()) } else { (403, "{}".into()) };
         inside.asked.push(status);
         let length = body.len();
         format!(

@@ -1,18 +1,20 @@
 //! What every provider does, and what is told of versions.
 
-use crate::source::{KEY, assert_unsaid, at, found, key, source};
+use crate::source::{KEY, assert_unsaid, at, found, key, source, through};
 use secrets::{Answer, SecretSource, testing::conforms};
 use serde_json::json;
-use std::process::Command;
+use std::{process::Command, sync::Arc};
 use stores::{
     moto::Moto,
+    proxy::Proxy,
     reading::{CANARY, name, value},
 };
 
 #[tokio::test]
 async fn a_json_secret_is_a_source_like_any_other() {
     let Some(moto) = Moto::start() else { return };
-    let text = json!({"FIRST": CANARY, "SECOND": "canary-line-one\nline two ü", "lower": "no name"});
+    let text =
+        json!({"FIRST": CANARY, "SECOND": "canary-line-one\nline two ü", "lower": "no name"});
     moto.put_secret_value("team/az", &text.to_string());
     let second = "canary-line-one\nline two ü".as_bytes();
     let (one, two, absent) = (name("FIRST"), name("SECOND"), name("ABSENT"));
@@ -132,7 +134,10 @@ async fn labels_decide_and_what_is_pending_is_never_read() {
     });
     moto.ok("secretsmanager", "update_secret_version_stage", &back);
     let now = found(&source, "A").await;
-    assert_eq!((now.current.expose(), now.id.as_str()), (&b"canary-first-value"[..], first.as_str()));
+    assert_eq!(
+        (now.current.expose(), now.id.as_str()),
+        (&b"canary-first-value"[..], first.as_str())
+    );
     assert_eq!(now.previous.unwrap().expose(), b"canary-second-value");
     // The function finishes.
     let finish = json!({
@@ -142,6 +147,43 @@ async fn labels_decide_and_what_is_pending_is_never_read() {
     moto.ok("secretsmanager", "update_secret_version_stage", &finish);
     assert_eq!(value(&source, "A").await.unwrap(), "canary-pending-value");
     assert_unsaid(&["canary-first-value", "canary-second-value", "canary-pending-value"]);
+}
+
+#[tokio::test]
+async fn a_label_that_moves_in_the_middle_of_a_look_tears_nothing() {
+    let Some(moto) = Moto::start() else { return };
+    let moto = Arc::new(moto);
+    let pair = |one: &str| json!({"USER": one, "PASSWORD": format!("canary-of-{one}")}).to_string();
+    for one in ["one", "two"] {
+        moto.put_secret_value("az", &pair(one));
+    }
+    let proxy = Proxy::before(moto.port()).await;
+    for (operation, user) in [("GetSecretValue", "three"), ("AWSPREVIOUS", "four")] {
+        let source = through(&proxy, &moto, "az");
+        let (other, text) = (moto.clone(), pair(user));
+        let action = move || drop(other.put_secret_value("az", &text));
+        // The second call for a value is the one for the version before.
+        if operation == "AWSPREVIOUS" {
+            let (first, proxy) = (proxy.clone(), proxy.clone());
+            first.meanwhile("GetSecretValue", move || proxy.meanwhile("GetSecretValue", action));
+        } else {
+            proxy.meanwhile(operation, action);
+        }
+        let answers = source.read(&[name("USER"), name("PASSWORD")]).await.unwrap();
+        let [Answer::Found(of), Answer::Found(password)] = &answers[..] else {
+            panic!("{answers:?}")
+        };
+        let text = |secret: &secrets::Secret| secret.text().unwrap().to_owned();
+        assert_eq!(text(&of.current), user, "the look began anew");
+        assert_eq!(text(&password.current), format!("canary-of-{user}"));
+        let before = text(of.previous.as_ref().unwrap());
+        assert_eq!(
+            text(password.previous.as_ref().unwrap()),
+            format!("canary-of-{before}"),
+            "torn"
+        );
+    }
+    assert_unsaid(&["canary-of-one", "canary-of-two", "canary-of-three", "canary-of-four"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A network and servers that misbehave.
 
-use crate::source::{at, assert_unsaid, calls, key, through, until};
+use crate::source::{assert_unsaid, at, calls, key, through, until};
 use secrets::testing;
 use serde_json::json;
 use std::sync::Arc;
@@ -41,7 +41,10 @@ async fn no_fault_takes_a_value_away_and_each_is_told_as_what_it_is() {
         (refuses("AccessDeniedException"), "denied: "),
         (refuses("DecryptionFailure"), "the KMS key of"),
         (refuses("InternalServiceError"), "it answered 500"),
-        (refuses("InvalidSignatureException"), "credentials are refused (InvalidSignatureException)"),
+        (
+            refuses("InvalidSignatureException"),
+            "credentials are refused (InvalidSignatureException)",
+        ),
         (refuses("RequestTimeTooSkewed"), "clock differs"),
         (refuses(CANARY), "it answered 400"),
         (http("307 Temporary Redirect", elsewhere, ""), "elsewhere (307)"),

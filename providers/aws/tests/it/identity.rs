@@ -37,17 +37,27 @@ async fn requests_are_signed_and_what_a_key_may_not_do_is_told() {
         format!("auth=static&credentials_file={}", moto.credentials_file(name, id, key).display())
     };
     let (id, key) = moto.user("good", &everything());
-    assert_eq!(value(&at(&moto.base(), "az", &query("good", &id, &key)), "A").await.unwrap(), CANARY);
-    assert_eq!(value(&at(&moto.base(), "az/*", &query("good", &id, &key)), "A").await.unwrap(), CANARY);
+    assert_eq!(
+        value(&at(&moto.base(), "az", &query("good", &id, &key)), "A").await.unwrap(),
+        CANARY
+    );
+    assert_eq!(
+        value(&at(&moto.base(), "az/*", &query("good", &id, &key)), "A").await.unwrap(),
+        CANARY
+    );
     let error = value(&at(&moto.base(), "az", &query("wrong", &id, KEY)), "A").await.unwrap_err();
     assert!(error.contains("credentials are refused (SignatureDoesNotMatch)"), "{error}");
-    let error = value(&at(&moto.base(), "az", &query("none", "AKIANOBODY", KEY)), "A").await.unwrap_err();
+    let error =
+        value(&at(&moto.base(), "az", &query("none", "AKIANOBODY", KEY)), "A").await.unwrap_err();
     assert!(error.contains("credentials are refused (InvalidClientTokenId)"), "{error}");
-    let half = json!([{"Effect": "Allow", "Action": "secretsmanager:DescribeSecret", "Resource": "*"}]);
+    let half =
+        json!([{"Effect": "Allow", "Action": "secretsmanager:DescribeSecret", "Resource": "*"}]);
     let (half, half_key) = moto.user("half", &half);
-    let error = value(&at(&moto.base(), "az", &query("half", &half, &half_key)), "A").await.unwrap_err();
+    let error =
+        value(&at(&moto.base(), "az", &query("half", &half, &half_key)), "A").await.unwrap_err();
     assert!(error.contains("access denied for secretsmanager:GetSecretValue on az"), "{error}");
-    let error = value(&at(&moto.base(), "az/*", &query("half", &half, &half_key)), "A").await.unwrap_err();
+    let error =
+        value(&at(&moto.base(), "az/*", &query("half", &half, &half_key)), "A").await.unwrap_err();
     assert!(error.contains("access denied for secretsmanager:BatchGetSecretValue"), "{error}");
     assert_unsaid(&[&key, &half_key]);
 }
@@ -206,7 +216,12 @@ async fn a_pod_identity_is_what_boto3_takes_too() {
     assert!(error.contains("(403)") && error.contains("pod-token"), "{error}");
     moto.file("pod-token", "canary-pod-token-two");
     assert_eq!(value(&late, "A").await.unwrap(), CANARY);
-    let secrets = ["canary-pod-token-one", "canary-pod-token-two", text("SecretAccessKey"), text("SessionToken")];
+    let secrets = [
+        "canary-pod-token-one",
+        "canary-pod-token-two",
+        text("SecretAccessKey"),
+        text("SessionToken"),
+    ];
     assert_unsaid(&secrets);
 }
 
@@ -217,7 +232,8 @@ async fn a_key_in_a_file_is_taken_up_when_the_file_changes() {
     moto.check_signatures();
     let (id, key) = moto.user("first", &everything());
     let file = moto.credentials_file("credentials", &id, &key);
-    let source = at(&moto.base(), "az", &format!("auth=static&credentials_file={}", file.display()));
+    let source =
+        at(&moto.base(), "az", &format!("auth=static&credentials_file={}", file.display()));
     assert_eq!(value(&source, "A").await.unwrap(), CANARY);
     moto.ok("iam", "delete_access_key", &json!({"UserName": "first", "AccessKeyId": id}));
     let (id, next) = moto.user("second", &everything());

@@ -31,7 +31,11 @@ async fn a_change_is_taken_up_by_a_hint_and_no_poll() {
     let keeper = testing::keep(vec![Arc::new(at(&moto.base(), "az", &query))], policy);
     let mut watched = keeper.for_daemon("d").watch(&A).await.unwrap();
     let version = moto.put_secret_value("az", &json!({"A": "canary-after-hint"}).to_string());
-    moto.ok("sqs", "send_message", &json!({"QueueUrl": url, "MessageBody": label_updated("az", &version)}));
+    moto.ok(
+        "sqs",
+        "send_message",
+        &json!({"QueueUrl": url, "MessageBody": label_updated("az", &version)}),
+    );
     let taken_up = timeout(LIMIT, async {
         while watched.current().as_str() != "canary-after-hint" {
             watched.changed().await;

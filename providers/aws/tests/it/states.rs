@@ -62,11 +62,16 @@ async fn a_rotation_function_that_got_stuck_leaves_what_is_current() {
     let Some(moto) = Moto::start() else { return };
     moto.put_secret_value("az", &json!({"A": CANARY}).to_string());
     // Its label is on a version that holds nothing.
-    let ask = json!({"SecretId": "az", "ClientRequestToken": "0f8fad5b-d9cb-469f-a165-70867728950e"});
+    let ask =
+        json!({"SecretId": "az", "ClientRequestToken": "0f8fad5b-d9cb-469f-a165-70867728950e"});
     moto.ok("secretsmanager", "rotate_secret", &ask);
     let source = source(&moto, "az");
     let now = value(&source, "A").await;
     // moto calls that version current, which AWS does not; either way nothing is made up.
-    assert!(now.as_deref() == Ok(CANARY) || now.as_ref().is_err_and(|said| said.contains("keep changing")), "{now:?}");
+    assert!(
+        now.as_deref() == Ok(CANARY)
+            || now.as_ref().is_err_and(|said| said.contains("keep changing")),
+        "{now:?}"
+    );
     assert_unsaid(&[]);
 }
