@@ -3,12 +3,14 @@
 mod bad_input;
 mod canary;
 mod chaos;
+mod claude;
 mod docker;
 mod documents;
 mod drill;
 mod hygiene;
 mod kills;
 mod main_job;
+mod mcp;
 mod refusals;
 mod rotation;
 mod rotation_broken;

@@ -2,9 +2,9 @@
 //! everything that the run left behind is searched for pieces of them.
 
 mod answers;
-mod processes;
+pub(super) mod processes;
 mod run;
-mod sweep;
+pub(super) mod sweep;
 
 use self::{
     processes::{Watch, assert_hardened, memory},

@@ -110,6 +110,33 @@ fn image(name: &str, more: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), 
     })
 }
 
+/// The id of an image that is here.
+pub(super) fn image_id(name: &str) -> String {
+    with_engine(async |docker: Docker| docker.inspect_image(name).await.unwrap().id.unwrap())
+}
+
+/// The ids of the containers of the instance with this data directory.
+fn containers(data: &Path) -> Vec<String> {
+    let label = format!("arizuko.data={}", data.display());
+    let filters: HashMap<String, Vec<String>> = [("label".into(), vec![label])].into();
+    with_engine(async |docker: Docker| {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let found = docker.list_containers(Some(options)).await.unwrap();
+        found.into_iter().filter_map(|found| found.id).collect()
+    })
+}
+
+/// The one of them that runs now, once there is one.
+pub(super) fn running(data: &Path) -> ContainerInspectResponse {
+    eventually("an agent's container runs", || {
+        let id = containers(data).pop()?;
+        let found = with_engine(async |docker: Docker| {
+            docker.inspect_container(&id, None::<InspectContainerOptions>).await.ok()
+        })?;
+        found.state.as_ref()?.running?.then_some(found)
+    })
+}
+
 /// An instance whose agents are containers. They are gone when this is dropped.
 pub(super) struct Contained {
     pub(super) suite: Suite,
@@ -129,24 +156,12 @@ impl Contained {
 
     /// The ids of its containers, whatever they do.
     fn containers(&self) -> Vec<String> {
-        let label = format!("arizuko.data={}", self.suite.data().display());
-        let filters: HashMap<String, Vec<String>> = [("label".into(), vec![label])].into();
-        with_engine(async |docker: Docker| {
-            let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-            let found = docker.list_containers(Some(options)).await.unwrap();
-            found.into_iter().filter_map(|found| found.id).collect()
-        })
+        containers(&self.suite.data())
     }
 
     /// The one that runs now, once there is one.
     fn running(&self) -> ContainerInspectResponse {
-        eventually("an agent's container runs", || {
-            let id = self.containers().pop()?;
-            let found = with_engine(async |docker: Docker| {
-                docker.inspect_container(&id, None::<InspectContainerOptions>).await.ok()
-            })?;
-            found.state.as_ref()?.running?.then_some(found)
-        })
+        running(&self.suite.data())
     }
 
     pub(super) fn none_left(&self) {

@@ -77,18 +77,21 @@ fn processes() -> impl Iterator<Item = (u32, u64)> {
 
 /// A copy in a process's memory.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(in crate::flows) struct Kept {
     /// `[heap]`, `[stack]`, a file, or empty for a mapping without a name.
-    pub(super) region: String,
-    pub(super) found: Found,
+    pub(in crate::flows) region: String,
+    pub(in crate::flows) found: Found,
 }
 
 /// The copies in all memory that `pid` may write; an error where the system does not let us look.
-pub(super) fn memory(pid: u32, sweep: &Sweep) -> io::Result<(Vec<Kept>, usize)> {
+pub(in crate::flows) fn memory(pid: u32, sweep: &Sweep) -> io::Result<(Vec<Kept>, usize)> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = fs::File::open(format!("/proc/{pid}/mem"))?;
+    // Some programs reserve much more than they ever touch.
+    let (pages, page) = (fs::File::open(format!("/proc/{pid}/pagemap")).ok(), page_size());
+    let untouched = |at, room| pages.as_ref().is_some_and(|pages| untouched(pages, page, at, room));
     let (mut kept, mut read) = (Vec::new(), 0);
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; SEAM + CHUNK];
     for line in maps.lines() {
         let mut fields = line.split_whitespace();
         let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
@@ -99,25 +102,53 @@ pub(super) fn memory(pid: u32, sweep: &Sweep) -> io::Result<(Vec<Kept>, usize)> 
         let (start, end) = range.split_once('-').unwrap();
         let address = |text: &str| u64::from_str_radix(text, 16).unwrap();
         let (mut at, end) = (address(start), address(end));
+        let mut seam = 0;
         while at < end {
-            let room = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+            let room = (end - at).min(CHUNK as u64);
+            let next = (end - at - room).min(CHUNK as u64);
+            if untouched(at, room) {
+                (at, seam) = (at + room, 0);
+                continue;
+            }
+            let wanted = seam + usize::try_from(room).unwrap();
             // A mapping that went away meanwhile holds nothing.
-            let Ok(length @ 1..) = memory.read_at(&mut chunk[..room], at) else { break };
-            read += length;
+            let Ok(length @ 1..) = memory.read_at(&mut chunk[..wanted], at - seam as u64) else {
+                break;
+            };
+            read += length - seam.min(length);
             let bytes = &chunk[..length];
+            let goes_on = length == wanted && next > 0 && !untouched(at + room, next);
+            // What begins in the middle of what two readings have in common is seen whole by both, and counted by one.
+            let last = if goes_on { length - SEAM / 2 } else { length };
             // Most of a thread's stack was never touched.
             if bytes.iter().any(|byte| *byte != 0) {
-                let fresh = |found: &Found| length < CHUNK || found.offset < CHUNK - SEAM;
+                let fresh = |found: &Found| (seam / 2..last).contains(&found.offset);
                 for found in sweep.copies(bytes).into_iter().filter(fresh) {
                     kept.push(Kept { region: region.to_owned(), found });
                 }
             }
-            let step =
-                if length == CHUNK && at + (length as u64) < end { CHUNK - SEAM } else { length };
-            at += step as u64;
+            (at, seam) = (at + room, if goes_on { SEAM } else { 0 });
         }
     }
     Ok((kept, read))
+}
+
+/// Whether none of these pages was ever written to (Linux, admin-guide/mm/pagemap.rst): neither in memory nor swapped
+/// out.
+fn untouched(pages: &fs::File, size: u64, at: u64, room: u64) -> bool {
+    let (first, last) = (at / size, (at + room - 1) / size);
+    let mut entries = vec![0; usize::try_from(last - first + 1).unwrap() * 8];
+    let known = pages.read_exact_at(&mut entries, first * 8).is_ok();
+    // The highest bit: it is in memory; the one below it: it is swapped out.
+    known && entries.chunks(8).all(|entry| entry[7] & 0xc0 == 0)
+}
+
+/// Bytes of a page, as the system shows it of this process.
+fn page_size() -> u64 {
+    let mappings = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    let size = mappings.lines().find_map(|line| line.strip_prefix("KernelPageSize:"));
+    let kib: Option<u64> = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse().ok());
+    kib.unwrap_or(4) * 1024
 }
 
 /// Asserts, from outside, that a process leaves no core dump and that its memory is root's alone, whoever runs it.

@@ -22,14 +22,14 @@ const SPARING: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// A secret that is nowhere else: its name, for people, and its bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Canary {
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::flows) struct Canary {
+    pub(in crate::flows) name: String,
+    pub(in crate::flows) bytes: Vec<u8>,
 }
 
 /// How a piece is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Form {
+pub(in crate::flows) enum Form {
     Plain,
     /// Last byte first, as libraries hold large numbers.
     Reversed,
@@ -44,7 +44,7 @@ pub(super) enum Form {
 
 /// One piece, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(in crate::flows) struct Found {
     /// The name of the canary.
     pub(super) name: String,
     /// Which of its bytes the first hit begins with.
@@ -72,7 +72,7 @@ struct Needle {
 }
 
 /// A search for every piece of some canaries, in every form.
-pub(super) struct Sweep {
+pub(in crate::flows) struct Sweep {
     names: Vec<String>,
     needles: Vec<Needle>,
     search: AhoCorasick,
@@ -80,7 +80,7 @@ pub(super) struct Sweep {
 
 impl Sweep {
     /// A search for these.
-    pub(super) fn new(canaries: &[Canary]) -> Self {
+    pub(in crate::flows) fn new(canaries: &[Canary]) -> Self {
         let mut texts: HashMap<Vec<u8>, Needle> = HashMap::new();
         for (canary, Canary { name, bytes }) in canaries.iter().enumerate() {
             assert!(bytes.len() >= PIECE, "{name} is too short to be looked for");
@@ -97,7 +97,7 @@ impl Sweep {
 
     /// Every copy of a piece, in the order of their places. Pieces that lie beside each other are
     /// one copy.
-    pub(super) fn copies(&self, bytes: &[u8]) -> Vec<Found> {
+    pub(in crate::flows) fn copies(&self, bytes: &[u8]) -> Vec<Found> {
         let mut copies: Vec<Found> = Vec::new();
         // Where the last hit of each canary in each form was, and which copy it belongs to.
         let mut last: HashMap<(usize, Form), (usize, usize)> = HashMap::new();
