@@ -44,7 +44,8 @@ const SHARE_MAX: Duration = Duration::from_secs(20);
 /// The suite cannot be started; or a message was lost, doubled, out of order, refused, or in doubt without a reason.
 pub async fn run(args: &Chaos, output: Output) -> Result<(), Failure> {
     let size = args.size()?;
-    let rotations = size.rotations.as_ref().map(|of| format!(", {} rotations of each secret", of.count));
+    let rotations =
+        size.rotations.as_ref().map(|of| format!(", {} rotations of each secret", of.count));
     output.note(&format!(
         "chaos: {} messages, {} faults{}, seed {}",
         size.messages,

@@ -99,10 +99,11 @@ impl Instance {
             None => default_dir(&name, &environment),
         };
         let file = read_settings(&dir.join(SETTINGS_FILE))?;
+        let remotes = sources::Remotes::new(&environment);
         let settings = Settings::new(environment, file);
         // The settings file may carry the name that `create` gave the instance.
         let name = settings.get(&INSTANCE_NAME)?;
-        Ok(Self { name, dir, settings, remotes: sources::Remotes::default() })
+        Ok(Self { name, dir, settings, remotes })
     }
 
     /// The file with a bare host's secrets.

@@ -154,7 +154,8 @@ pub async fn run(
     let mut rotating = JoinSet::new();
     for (unit, values) in units.clone() {
         let (desk, shown, done) = (desk.clone(), shown.clone(), done.clone());
-        let worker = Worker { desk, shown, done, output: output.hushed(), wanted: wanted.clone(), unit };
+        let worker =
+            Worker { desk, shown, done, output: output.hushed(), wanted: wanted.clone(), unit };
         rotating.spawn(worker.work(values));
     }
     let (mut given, mut told) = (0, 0);

@@ -2,7 +2,10 @@
 //!
 //! A kind of server is a cargo feature, a line in [`KINDS`] and an arm in [`open`].
 
-use crate::failure::{Exit, Failure};
+use crate::{
+    failure::{Exit, Failure},
+    instance::Environment,
+};
 use secrets::SecretSource;
 use std::{
     collections::BTreeMap,
@@ -11,7 +14,12 @@ use std::{
 };
 
 /// The beginnings of URLs, and the cargo feature that each needs.
-const KINDS: [(&str, &str); 2] = [("vault+https://", "vault"), ("vault+http://", "vault")];
+const KINDS: [(&str, &str); 4] = [
+    ("vault+https://", "vault"),
+    ("vault+http://", "vault"),
+    ("aws-sm://", "aws"),
+    ("gcp-sm://", "gcp"),
+];
 
 /// The URL of a source that is a server. What is wrong with the rest of it is told when it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +42,25 @@ impl Remote {
 }
 
 /// The clients of one process. Clones share them: one login, one poller and one budget of calls each.
-#[derive(Clone, Debug, Default)]
-pub struct Remotes(Arc<Mutex<BTreeMap<String, Arc<dyn SecretSource>>>>);
+#[derive(Clone, Debug)]
+pub struct Remotes {
+    known: Arc<Mutex<BTreeMap<String, Arc<dyn SecretSource>>>>,
+    /// What the cluster says of who the pod is, where it says that in the environment.
+    #[cfg(feature = "aws")]
+    aws: provider_aws::Ambient,
+}
 
 impl Remotes {
+    /// None yet. Of the environment, each kind of server has the variables that its documentation names.
+    #[cfg_attr(not(feature = "aws"), expect(unused_variables, reason = "no other kind has any"))]
+    pub fn new(environment: &Environment) -> Self {
+        Self {
+            known: Arc::default(),
+            #[cfg(feature = "aws")]
+            aws: provider_aws::Ambient::of(|name| environment.get(name).cloned()),
+        }
+    }
+
     /// The client for `remote`, made when it is first asked for. What a change replaced is told for
     /// `overlap`.
     ///
@@ -48,26 +71,40 @@ impl Remotes {
         remote: &Remote,
         overlap: Duration,
     ) -> Result<Arc<dyn SecretSource>, Failure> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = known.get(&remote.url) {
             return Ok(source.clone());
         }
-        let source = open(remote, overlap)?;
+        let source = self.open(remote, overlap)?;
         known.insert(remote.url.clone(), source.clone());
         Ok(source)
     }
+
+    fn open(&self, remote: &Remote, overlap: Duration) -> Result<Arc<dyn SecretSource>, Failure> {
+        let url = remote.url.as_str();
+        match remote.feature {
+            #[cfg(feature = "vault")]
+            "vault" => made(remote, provider_vault::Vault::new(url, overlap)),
+            #[cfg(feature = "aws")]
+            "aws" => made(remote, provider_aws::Aws::new(url, &self.aws, overlap)),
+            #[cfg(feature = "gcp")]
+            "gcp" => made(remote, provider_gcp::SecretManagerSource::new(url, overlap)),
+            feature => Err(refused(
+                remote,
+                &format!("this program was built without the feature `{feature}`"),
+            )),
+        }
+    }
 }
 
-fn open(remote: &Remote, overlap: Duration) -> Result<Arc<dyn SecretSource>, Failure> {
-    match remote.feature {
-        #[cfg(feature = "vault")]
-        "vault" => match provider_vault::Vault::new(&remote.url, overlap) {
-            Ok(vault) => Ok(Arc::new(vault)),
-            Err(error) => Err(refused(remote, &error.to_string())),
-        },
-        feature => {
-            Err(refused(remote, &format!("this program was built without the feature `{feature}`")))
-        }
+#[cfg(any(feature = "aws", feature = "gcp", feature = "vault"))]
+fn made<S: SecretSource>(
+    remote: &Remote,
+    source: Result<S, secrets::remote::AddressError>,
+) -> Result<Arc<dyn SecretSource>, Failure> {
+    match source {
+        Ok(source) => Ok(Arc::new(source)),
+        Err(error) => Err(refused(remote, &error.to_string())),
     }
 }
 
@@ -83,16 +120,40 @@ mod tests {
 
     #[test]
     fn one_client_for_each_url_and_a_reason_for_what_will_not_do() {
-        let remotes = Remotes::default();
+        let environment =
+            [("AWS_ROLE_ARN", "arn:aws:iam::1:role/r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let remotes = Remotes::new(&environment.into());
         let open = |url: &str| remotes.get(&Remote::parse(url).unwrap(), Duration::ZERO);
-        let url = "vault+https://bao:8200/kv/az?auth=token&token_file=/t";
-        if cfg!(feature = "vault") {
-            assert!(Arc::ptr_eq(&open(url).unwrap(), &open(url).unwrap()));
-            let line = open("vault+https://bao:8200/kv/az?auth=token").unwrap_err().line;
-            assert!(line.contains("needs token_file="), "{line}");
-        } else {
-            let line = open(url).unwrap_err().line;
-            assert!(line.contains("without the feature `vault`"), "{line}");
+        for (url, bad, reason, feature) in [
+            (
+                "vault+https://bao:8200/kv/az?auth=token&token_file=/t",
+                "vault+https://bao:8200/kv/az?auth=token",
+                "needs token_file=",
+                ("vault", cfg!(feature = "vault")),
+            ),
+            (
+                "aws-sm://eu-west-1/arizuko/demo?auth=irsa",
+                "aws-sm://eu-west-1/arizuko/demo?auth=irsa&role_=x",
+                "means nothing",
+                ("aws", cfg!(feature = "aws")),
+            ),
+            (
+                "gcp-sm://proj-1/arizuko",
+                "gcp-sm://proj-1/arizuko?auth=service-account",
+                "needs credentials_file=",
+                ("gcp", cfg!(feature = "gcp")),
+            ),
+        ] {
+            let (feature, is_built_in) = feature;
+            if is_built_in {
+                assert!(Arc::ptr_eq(&open(url).unwrap(), &open(url).unwrap()), "{url}");
+                let line = open(bad).unwrap_err().line;
+                assert!(line.contains(reason), "{line}");
+            } else {
+                let line = open(url).unwrap_err().line;
+                assert!(line.contains(&format!("without the feature `{feature}`")), "{line}");
+            }
         }
         assert_eq!(Remote::parse("vault://bao/kv/az"), None);
     }
