@@ -211,6 +211,7 @@ pub(crate) fn pulled(body: &[u8]) -> Result<Vec<Event>, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::time::UNIX_EPOCH;
 
     const VALUE: &str = r#"{"name":"projects/1/secrets/s/versions/3","payload":{"data":"aHVudGVyMg==","dataCrc32c":"CRC"}}"#;
@@ -296,5 +297,18 @@ mod tests {
             [event("a", Some("s"), Some(9)), event("b", None, None), event("c", None, None)];
         assert_eq!(pulled(body).unwrap(), expected);
         assert_eq!(pulled(b"{}").unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_garbled(body in any::<Vec<u8>>(), text in ".{0,60}") {
+            for body in [&body[..], text.as_bytes(), format!("{{\"name\":\"{text}\"}}").as_bytes()] {
+                prop_assert!(accessed(body, 1).is_err());
+                prop_assert!(described(body).is_err_and(|trouble| trouble == Trouble::Garbled));
+                prop_assert!(listed(body).is_ok_and(|list| list.is_empty()) || listed(body).is_err());
+                prop_assert!(token(body).is_err());
+                prop_assert_eq!((word(body), retry_delay(body)), (Word::Other, None));
+            }
+        }
     }
 }

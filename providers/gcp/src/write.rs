@@ -109,7 +109,7 @@ impl SecretManagerSource {
             return Ok(number);
         }
         self.manager.create(id).await?;
-        self.manager.add(id, value).await?.ok_or(Trouble::Raced)
+        self.manager.add(id, value).await?.ok_or(Trouble::Status(404))
     }
 
     /// What is not to be accepted any more must not be the version before, nor may an older one take

@@ -4,6 +4,7 @@
 //!
 //! It has one project, [`PROJECT`], takes only tokens that it gave (or that an account of its own signed), counts calls,
 //! and runs on a thread of its own, so that it can be used from synchronous code as well.
+#![allow(clippy::result_large_err, reason = "a refusal is an answer like any other")]
 
 pub mod client;
 mod pubsub;

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 const STRICT: Rules<'_> = Rules { is_plaintext: false, subject_host: None };
@@ -169,5 +170,57 @@ fn nothing_but_a_jwt_is_ever_sent_away() {
     ] {
         let error = account.subject_token(found).unwrap_err();
         assert!(error.ends_with("is not a JWT"), "{found}: {error}");
+    }
+}
+
+/// What URLs are made of, and what is put into them to lead elsewhere.
+const PIECES: [&str; 22] = [
+    "https://",
+    "http://",
+    "https:/",
+    "sts",
+    "iamcredentials",
+    ".",
+    "-",
+    "googleapis.com",
+    "@",
+    ":pw@",
+    "evil.example",
+    "/v1/token",
+    "/",
+    "\\",
+    "#",
+    "?",
+    ":443",
+    ":1",
+    "%2e",
+    "\t",
+    ".mtls",
+    ".p",
+];
+
+proptest! {
+    #[test]
+    fn whatever_url_is_taken_leads_to_google(pieces in vec(select(&PIECES[..]), 0..10)) {
+        let text = pieces.concat();
+        if let Some(url) = google(&text, "sts", STRICT) {
+            let host = url.host_str().unwrap();
+            prop_assert_eq!(url.scheme(), "https");
+            prop_assert!(host.ends_with(".googleapis.com") && host.contains("sts"), "{}", text);
+            prop_assert!(url.port().is_none() && url.username().is_empty() && url.password().is_none());
+        }
+    }
+
+    #[test]
+    fn whatever_is_sent_away_has_the_letters_of_a_jwt(found in any::<String>()) {
+        let account = parse(&file(), STRICT).unwrap();
+        if let Ok(token) = account.subject_token(&found) {
+            prop_assert!(token.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)));
+        }
+    }
+
+    #[test]
+    fn any_file_is_taken_or_refused_with_a_reason_of_ours(text in any::<Vec<u8>>()) {
+        prop_assert!(ExternalAccount::parse(&text, STRICT).is_err());
     }
 }

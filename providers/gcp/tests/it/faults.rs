@@ -4,7 +4,7 @@ use crate::{at, until};
 use provider_gcp::SecretManagerSource;
 use secrets::testing;
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use stores::{
     gcp::Gcp,
     proxy::{Mode, Proxy, http},
@@ -102,6 +102,33 @@ async fn an_outage_costs_no_more_calls_than_an_hour_may() {
     let spent = errors.iter().filter(|error| error.contains("the calls of this hour are spent"));
     assert!(errors.len() == 100 && spent.count() > 80, "{errors:?}");
     assert_eq!(watched.current().as_str(), CANARY);
+}
+
+#[tokio::test]
+async fn half_an_hour_of_outage_takes_nothing_away_and_ends_by_itself() {
+    let gcp = Gcp::start();
+    gcp.put("az", &json!({"A": CANARY}));
+    let proxy = Proxy::before(gcp.port()).await;
+    let source = Arc::new(behind(&gcp, &proxy, ""));
+    let mut policy = testing::policy();
+    policy.poll_interval = Duration::from_secs(5);
+    let keeper = testing::keep(vec![source], policy);
+    let watched = keeper.for_daemon("d").watch(&A).await.unwrap();
+    let before = proxy.requests().len();
+    proxy.mode(Mode::Reset);
+    tokio::time::pause();
+    for _ in 0..180 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(watched.current().as_str(), CANARY);
+    }
+    tokio::time::resume();
+    let asked = proxy.requests().len() - before;
+    assert!((20..1_000).contains(&asked), "{asked} calls in half an hour");
+    gcp.put("az", &json!({"A": "canary-after-it"}));
+    proxy.mode(Mode::Pass);
+    // Nobody asks: the next poll comes, after the longest wait.
+    until("the change is used", async || watched.current().as_str() == "canary-after-it").await;
+    gcp.assert_unsaid(&[CANARY, "canary-after-it"]);
 }
 
 /// A front that speaks TLS for that port, and its certificate.
