@@ -48,11 +48,6 @@ impl Chat {
         format!("{PREFIX}{}/{}/{}", self.team, self.kind(), self.channel).parse().ok()
     }
 
-    /// The workspace's id.
-    pub(crate) fn team(&self) -> &str {
-        &self.team
-    }
-
     /// The conversation's id.
     pub(crate) fn channel(&self) -> &str {
         &self.channel

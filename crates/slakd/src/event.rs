@@ -440,7 +440,7 @@ fn file(part: Part<'_>) -> Option<File> {
 }
 
 /// The time that names a message, in milliseconds since 1970.
-fn milliseconds(ts: &str) -> Option<i64> {
+pub(crate) fn milliseconds(ts: &str) -> Option<i64> {
     let (seconds, rest) = ts.split_once('.').filter(|_| is_ts(ts))?;
     let seconds: i64 = seconds.parse().ok()?;
     let thousandths: String = rest.chars().chain("000".chars()).take(3).collect();

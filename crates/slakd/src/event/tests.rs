@@ -173,7 +173,7 @@ fn a_channel_that_is_shared_with_another_workspace_has_our_address() {
     let mut shared = outer(said("hello"));
     shared["team_id"] = "T2".into();
     let Heard::Post(post) = read(Channel::Event, &shared) else { panic!("{shared}") };
-    assert_eq!(post.chat.team(), "T1");
+    assert_eq!(post.chat, Chat::new("T1", "C1").unwrap());
 }
 
 #[test]
