@@ -3,7 +3,7 @@
 use crate::{
     address::Auth,
     answers::Refusal,
-    session::{Clients, Failure, told},
+    session::{Clients, Failure, told, unheard},
     trouble::Trouble,
 };
 use aws_config::{
@@ -58,16 +58,17 @@ pub(crate) async fn exchange(auth: &Auth, clients: &Clients) -> Result<Granted, 
                 code: code.to_owned(),
                 file: token_file.clone(),
             };
-            let answer = asked.send().await.map_err(|error| match told(&error, &clients.line) {
-                Failure::Refused(refusal, code) => match refusal {
-                    Refusal::Denied | Refusal::Credentials(_) | Refusal::Request(_) => {
-                        refused(code.unwrap_or("403"))
-                    }
-                    Refusal::Status(400..500) => refused(code.unwrap_or("another reason")),
-                    other => other.as_trouble("sts:AssumeRoleWithWebIdentity"),
-                },
-                Failure::Trouble(trouble) => trouble,
-            })?;
+            let answer =
+                unheard(asked.send()).await.map_err(|error| match told(&error, &clients.line) {
+                    Failure::Refused(refusal, code) => match refusal {
+                        Refusal::Denied | Refusal::Credentials(_) | Refusal::Request(_) => {
+                            refused(code.unwrap_or("403"))
+                        }
+                        Refusal::Status(400..500) => refused(code.unwrap_or("another reason")),
+                        other => other.as_trouble("sts:AssumeRoleWithWebIdentity"),
+                    },
+                    Failure::Trouble(trouble) => trouble,
+                })?;
             let given = answer.credentials.ok_or(Trouble::Garbled)?;
             let end = SystemTime::try_from(given.expiration).map_err(|_| Trouble::Garbled)?;
             let credentials = Credentials::new(
@@ -118,10 +119,10 @@ async fn chain(clients: &Clients) -> Result<Granted, Trouble> {
     let config = ProviderConfig::without_region()
         .with_region(Some(clients.region.clone()))
         .with_http_client(clients.agent.clone());
-    let looked = timeout(CHAIN_TIMEOUT, async {
+    let looked = unheard(timeout(CHAIN_TIMEOUT, async {
         let chain = DefaultCredentialsChain::builder().configure(config).build().await;
         chain.provide_credentials().await
-    });
+    }));
     // What it says goes no further: it may quote what it read.
     let credentials = looked.await.map_err(|_| Trouble::NoChain)?.map_err(|_| Trouble::NoChain)?;
     let end = credentials.expiry();

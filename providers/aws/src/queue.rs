@@ -3,7 +3,7 @@
 
 use crate::{
     address::Address,
-    session::{Failure, Held, told},
+    session::{Failure, Held, told, unheard},
     transport::{Line, Transport},
     trouble::Trouble,
 };
@@ -119,7 +119,7 @@ impl Queue {
         };
         let ask =
             client.receive_message().queue_url(&self.url).max_number_of_messages(MESSAGES_MAX);
-        let answer = ask.wait_time_seconds(WAIT_SECONDS).send().await;
+        let answer = unheard(ask.wait_time_seconds(WAIT_SECONDS).send()).await;
         let answer = answer.map_err(|error| trouble(told(&error, &self.line)))?;
         let entry = |(at, handle): (usize, String)| {
             DeleteMessageBatchRequestEntry::builder()
@@ -137,7 +137,7 @@ impl Queue {
         let entries = handles.filter_map(entry).collect();
         let done =
             client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send();
-        done.await.map(drop).map_err(|error| trouble(told(&error, &self.line)))
+        unheard(done).await.map(drop).map_err(|error| trouble(told(&error, &self.line)))
     }
 
     async fn connect(&self) -> Result<Client, Trouble> {

@@ -27,6 +27,10 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use tracing::{
+    instrument::{WithDispatch, WithSubscriber},
+    subscriber::NoSubscriber,
+};
 
 /// How long one operation may take, with its second attempt: well within the ten seconds of a read.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(7);
@@ -103,7 +107,7 @@ impl Session {
     {
         self.keep_alive().await?;
         let clients = self.clients().await?;
-        let first = self.heard(operation(&clients.secrets).await);
+        let first = self.heard(unheard(operation(&clients.secrets)).await);
         if !matches!(first, Err(Failure::Refused(Refusal::Credentials(_), _))) {
             return first;
         }
@@ -111,7 +115,7 @@ impl Session {
             return first;
         }
         self.exchange().await?;
-        self.heard(operation(&clients.secrets).await)
+        self.heard(unheard(operation(&clients.secrets)).await)
     }
 
     fn heard<O, E: ProvideErrorMetadata>(
@@ -246,6 +250,11 @@ impl Clients {
             line,
         })
     }
+}
+
+/// An operation of the SDK, of which nothing is logged: at its finest level the SDK writes whole answers, and requests.
+pub(crate) fn unheard<F: Future>(operation: F) -> WithDispatch<F> {
+    operation.with_subscriber(NoSubscriber::default())
 }
 
 fn retries() -> RetryConfig {

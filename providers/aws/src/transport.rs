@@ -160,7 +160,11 @@ impl Transport {
             // Otherwise a machine without roots could not even speak plain HTTP.
             builder = builder.tls_certs_only([]);
         }
-        let http = builder.build().map_err(|_| Trouble::Silent(Silence::Tls))?;
+        // What PEM holds is looked at only now.
+        let unusable = |_| {
+            ca_file.map_or(Trouble::Silent(Silence::Tls), |path| Trouble::Roots(path.to_owned()))
+        };
+        let http = builder.build().map_err(unusable)?;
         Ok(Self { http, line })
     }
 

@@ -53,7 +53,7 @@ async fn a_thousand_cold_readers_of_a_prefix_are_one_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_bundles_of_a_cold_keeper_share_one_read_and_polls_read_no_value() {
+async fn a_thousand_bundles_of_a_cold_keeper_share_one_read_of_the_value() {
     let Some(moto) = Moto::start() else { return };
     moto.put_secret_value("az", &json!({"A": CANARY}).to_string());
     let proxy = Proxy::before(moto.port()).await;
@@ -68,11 +68,24 @@ async fn a_thousand_bundles_of_a_cold_keeper_share_one_read_and_polls_read_no_va
         });
     }
     watching.join_all().await;
+    assert_eq!(calls(&proxy, "GetSecretValue"), 1, "{:?}", proxy.requests());
+    assert_unsaid(&[]);
+}
+
+#[tokio::test]
+async fn a_poll_asks_for_the_versions_and_reads_no_value() {
+    let Some(moto) = Moto::start() else { return };
+    moto.put_secret_value("az", &json!({"A": CANARY}).to_string());
+    let proxy = Proxy::before(moto.port()).await;
+    let source = Arc::new(through(&proxy, &moto, "az"));
+    let keeper = testing::keep(vec![source], testing::policy());
+    let watched = keeper.for_daemon("d").watch(&A).await.unwrap();
     let before = calls(&proxy, "DescribeSecret");
     for _ in 0..3 {
         keeper.refresh("test").await;
     }
-    assert_eq!(calls(&proxy, "GetSecretValue"), 1, "{:?}", proxy.requests());
-    assert!(calls(&proxy, "DescribeSecret") >= before + 3, "the versions were asked for");
+    assert_eq!(calls(&proxy, "DescribeSecret"), before + 3);
+    assert_eq!(proxy.requests().len(), before + 4, "and one value: {:?}", proxy.requests());
+    assert_eq!(watched.current().as_str(), CANARY);
     assert_unsaid(&[]);
 }
