@@ -57,7 +57,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["kit", "ant", "routd", "provider-aws", "provider-gcp", "provider-vault"],
+        &["kit", "ant", "routd", "slakd", "provider-aws", "provider-gcp", "provider-vault"],
         "calls between daemons go through kit's Peer; the others' are those that leave the suite",
     ),
     ("vaultrs", &["provider-vault"], "a store's client is its provider's"),
@@ -68,6 +68,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("aws-sdk-sts", &["provider-aws"], "a store's client is its provider's"),
     ("google-cloud-auth", &["provider-gcp"], "a store's client is its provider's"),
     ("google-cloud-secretmanager-v1", &["provider-gcp"], "a store's client is its provider's"),
+    ("tokio-tungstenite", &["slakd"], "WebSockets are those of Slack's Socket Mode"),
     ("rmcp", &["routd", "ant", "webd"], "tools are served by routd and webd, and called by ant"),
     ("governor", &["proxyd", "authd"], "rate limits are the edge's, and the signer's"),
 ];

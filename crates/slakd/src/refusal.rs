@@ -38,6 +38,7 @@ pub(crate) fn class(method: &str, word: &str) -> Class {
         | "accesslimited" => Class::Transient,
         "already_reacted" | "no_reaction" => Class::AlreadySo,
         "message_not_found" if method == "chat.delete" => Class::AlreadySo,
+        "file_not_found" | "file_deleted" if method == "files.delete" => Class::AlreadySo,
         "missing_scope"
         | "no_permission"
         | "not_allowed_token_type"
@@ -103,6 +104,8 @@ mod tests {
             ("chat.postMessage", "a_word_of_next_year", Class::Permanent),
             ("chat.delete", "message_not_found", Class::AlreadySo),
             ("chat.update", "message_not_found", Class::Permanent),
+            ("files.delete", "file_not_found", Class::AlreadySo),
+            ("files.info", "file_not_found", Class::Permanent),
             ("reactions.add", "already_reacted", Class::AlreadySo),
             ("reactions.remove", "no_reaction", Class::AlreadySo),
             ("chat.postMessage", "missing_scope", Class::Scope),

@@ -11,4 +11,5 @@
 )]
 
 pub mod slack;
+pub mod telegram;
 pub mod tools;

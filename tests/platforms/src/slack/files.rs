@@ -119,6 +119,19 @@ pub(crate) fn info(
     Ok(json!({"file": shown}))
 }
 
+pub(crate) fn delete(inner: &mut Inner, given: &Value) -> Result<Value, Refusal> {
+    let id = text(given, "file");
+    inner.files.remove(id).ok_or("file_not_found")?;
+    for channel in ["C1", "G1", "D1"] {
+        let Some(found) = inner.channel_mut(channel) else { continue };
+        found.messages.retain(|message| {
+            let files = message["files"].as_array();
+            !files.is_some_and(|all| all.iter().any(|one| one["id"] == id))
+        });
+    }
+    Ok(json!({}))
+}
+
 /// As Slack does, whoever has no good token gets a page to log in, and status 200.
 pub(crate) async fn download(
     State(shared): State<Arc<Shared>>,

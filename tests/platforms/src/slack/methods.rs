@@ -66,6 +66,7 @@ fn dispatch(
         "files.getUploadURLExternal" => files::upload_url(shared, inner, given),
         "files.completeUploadExternal" => files::complete(shared, inner, given),
         "files.info" => files::info(shared, inner, given),
+        "files.delete" => files::delete(inner, given),
         "assistant.threads.setStatus" => {
             pane(given, "status")?;
             let text = |name| text(given, name).to_owned();

@@ -66,6 +66,8 @@ uploaded = client.files_upload_v2(channel="C1", filename="a.txt", content="what 
 file = client.files_info(file=uploaded["file"]["id"])["file"]
 assert file["name"] == "a.txt" and file["size"] == len("what is in it"), file
 assert file["shares"]["public"]["C1"][0]["ts"]
+client.files_delete(file=file["id"])
+refused("file_not_found", client.files_info, file=file["id"])
 
 pane = client.chat_postMessage(channel="D1", text="a thread")["ts"]
 client.assistant_threads_setStatus(channel_id="D1", thread_ts=pane, status="is thinking")

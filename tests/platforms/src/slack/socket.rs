@@ -52,6 +52,8 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
             "connection_info": {"app_id": APP}, "debug_info": {"host": "loopback", "approximate_connection_time": 18060}});
         let _open = out.send(hello).is_ok();
         inner.sockets.insert(id, Socket { token, out, open: Vec::new() });
+        let open = inner.sockets.len();
+        inner.fewest_sockets.get_or_insert(open);
         id
     };
     flush(&shared);
@@ -76,7 +78,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
             },
         }
     }
-    let open = shared.inner().sockets.remove(&id).map(|socket| socket.open).unwrap_or_default();
+    let open = {
+        let mut inner = shared.inner();
+        let open = inner.sockets.remove(&id).map(|socket| socket.open).unwrap_or_default();
+        let left = inner.sockets.len();
+        inner.fewest_sockets = inner.fewest_sockets.map(|fewest| fewest.min(left));
+        open
+    };
     for mut envelope in open {
         let attempt = envelope["retry_attempt"].as_u64().unwrap_or(0) + 1;
         envelope["retry_attempt"] = attempt.into();
@@ -127,6 +135,11 @@ impl Slack {
     /// How many sockets are open.
     pub fn sockets(&self) -> usize {
         self.shared.inner().sockets.len()
+    }
+
+    /// The fewest sockets that were open at any moment since the first one was.
+    pub fn fewest_sockets(&self) -> usize {
+        self.shared.inner().fewest_sockets.unwrap_or(0)
     }
 
     /// How many sockets are open under a token.

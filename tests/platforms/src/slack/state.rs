@@ -95,6 +95,8 @@ pub(crate) struct Inner {
     /// Tickets of `apps.connections.open` that were not used, with the token.
     pub(crate) tickets: HashMap<String, String>,
     pub(crate) sockets: BTreeMap<u64, Socket>,
+    /// The fewest sockets that were open since the first one was.
+    pub(crate) fewest_sockets: Option<usize>,
     /// Envelopes that no socket has.
     pub(crate) unsent: VecDeque<Value>,
     /// Envelopes that were acknowledged, with the payload of the acknowledgement.
@@ -120,6 +122,7 @@ impl Inner {
             titles: HashMap::new(),
             tickets: HashMap::new(),
             sockets: BTreeMap::new(),
+            fewest_sockets: None,
             unsent: VecDeque::new(),
             acknowledged: Vec::new(),
             made: 0,
