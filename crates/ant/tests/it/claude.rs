@@ -56,6 +56,10 @@ async fn the_cli_uses_our_tools_answers_and_goes_on_in_its_session() {
     assert_eq!(result.text.as_deref(), Some("I will remember tea."), "{result:?}");
     assert_eq!(routd.book().memory, "likes tea");
     assert_eq!(routd.book().effects.len(), 1, "{:?}", routd.book().effects);
+    for (headers, _) in &routd.book().asked {
+        assert_eq!(headers["x-api-key"], "not-a-key", "what it shows the gateway is worth nothing");
+        assert!(!headers.contains_key("authorization"), "{headers:?}");
+    }
     let seen = routd.book().asked.iter().map(|(_, body)| body.to_string()).collect::<String>();
     assert!(seen.contains("ANTHROPIC_API_KEY=not-a-key"), "the environment was looked at");
     assert!(!seen.contains("CARGO") && !seen.contains("RUST"), "nothing of ours is passed on");

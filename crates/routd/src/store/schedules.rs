@@ -201,3 +201,41 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<ScheduleRun> {
         message_id: parsed_if_there(row, "message_id")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::routd::Missed;
+
+    #[test]
+    fn a_schedule_moves_only_from_where_it_was_seen() {
+        let conn = Connection::open_in_memory().unwrap();
+        for migration in super::super::MIGRATIONS {
+            conn.execute_batch(migration.sql).unwrap();
+        }
+        let seen = Schedule {
+            id: "s-1".parse().unwrap(),
+            folder: "atlas".parse().unwrap(),
+            chat_jid: "web:atlas".parse().unwrap(),
+            topic: "".parse().unwrap(),
+            when: "@hourly".into(),
+            zone: "UTC".into(),
+            missed: Missed::Once,
+            content: "it is time".into(),
+            state: ScheduleState::Active,
+            next_at: Some(Timestamp(3_600_000)),
+            created_at: Timestamp(0),
+            created_by: "operator:local".into(),
+        };
+        add(&conn, &seen).unwrap();
+        let to = |state, next: Option<i64>| step(&conn, &seen, state, next.map(Timestamp)).unwrap();
+        assert!(to(ScheduleState::Active, Some(7_200_000)));
+        // Whoever looked before that claims nothing: neither the firing again, nor another state.
+        assert!(!to(ScheduleState::Active, Some(7_200_000)));
+        assert!(!to(ScheduleState::Paused, None));
+        let found = get(&conn, &seen.id).unwrap().unwrap();
+        assert_eq!(found, Schedule { next_at: Some(Timestamp(7_200_000)), ..seen.clone() });
+        assert!(step(&conn, &found, ScheduleState::Paused, None).unwrap());
+        assert!(!step(&conn, &found, ScheduleState::Active, found.next_at).unwrap(), "it is paused");
+    }
+}

@@ -220,6 +220,31 @@ async fn keys_rotate_in_the_middle_of_a_turn_and_a_refused_one_is_never_shown() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_two_people_wrote_spends_neither_ones_own_key() {
+    let model = Model::default();
+    let mut stage = stage_with(&model, &[]).await;
+    let agent = Agent::of(&stage, 0).await;
+    model.accept([KEY, "sk-person", "sk-other"]);
+    give(&stage, "person:visitor:1", "ANTHROPIC_API_KEY", "sk-person").await;
+    give(&stage, "person:visitor:2", "ANTHROPIC_API_KEY", "sk-other").await;
+    model.reply(message());
+    assert_eq!(agent.ask().await.0, 200);
+    assert_eq!(model.keys(), ["sk-person"], "who wrote alone");
+    // Messages of two people join no turn today. Should they one day, their keys are safe from each other.
+    stage.stop().await;
+    let another = "INSERT INTO messages (id, chat_jid, outbound, sender, content, verb, thread, topic, folder,
+             disposition, turn_id, is_group, sent_at, received_at, rule, origin)
+         SELECT 'm1', chat_jid, outbound, 'visitor:2', 'and mine', verb, thread, topic, folder, disposition, turn_id,
+             is_group, sent_at, received_at, rule, origin FROM messages WHERE id = 'm0'";
+    assert_eq!(stage.database().execute(another, []).unwrap(), 1);
+    stage.start().await;
+    model.reply(message());
+    assert_eq!(agent.ask().await.0, 200);
+    assert_eq!(model.keys(), ["sk-person", KEY]);
+    assert_eq!(stage.count("SELECT count(*) FROM usage WHERE key_owner LIKE 'person:%'"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_persons_key_goes_before_the_folders_and_that_before_the_instances() {
     let model = Model::default();
     let stage = stage_with(&model, &[]).await;
@@ -459,6 +484,24 @@ async fn what_is_in_flight_counts_and_what_is_left_in_the_middle_too() {
     stage.start().await;
     assert_eq!(states(&stage), ["cut", "cut", "lost"]);
     assert_eq!(by_model(&stage).await[0].requests, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_before_an_answer_begins_costs_its_input() {
+    let model = Model::default();
+    let stage = stage_with(&model, &[]).await;
+    let agent = Agent::of(&stage, 0).await;
+    model.reply(Reply::Silent);
+    let asking = tokio::spawn(async move { agent.ask().await });
+    eventually("the model to be asked", || async { (model.asked().len() == 1).then_some(()) })
+        .await;
+    asking.abort();
+    eventually("the row to be closed", || async { (states(&stage) == ["cut"]).then_some(()) })
+        .await;
+    // Whether the model had read it is not known: a token for three bytes, as was set aside, and no word of an answer.
+    let row = by_model(&stage).await.remove(0);
+    let told = (row.requests, row.input_tokens, row.output_tokens);
+    assert_eq!(told, (1, hello().to_string().len().div_ceil(3) as u64, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,7 @@ async fn words_are_found_in_the_folders_that_one_may_look_into() {
     stage.say("web:borea", "b0", "the zebra of borea").await;
     stage.say(CHAT, "m0", "a Zèbra crossed; second").await;
     stage.say("web:atlas~two", "m1", "no such animal").await;
-    let agent = Agent::on(&stage.runed.nth(1).await);
+    let agent = Agent::on(&stage.runed.of("atlas").await);
     let ids = |told: &crate::agent::Told| -> Vec<String> {
         let found = told.structured["messages"].as_array().cloned().unwrap_or_default();
         found.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()

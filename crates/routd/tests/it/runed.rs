@@ -112,6 +112,12 @@ impl FakeRuned {
         eventually("another run", || async { self.started().get(index).cloned() }).await
     }
 
+    /// The first run of this folder; waits for it. Runs of several folders are asked for in any order.
+    pub async fn of(&self, folder: &str) -> Started {
+        let first = || self.started().into_iter().find(|one| one.request.folder.as_str() == folder);
+        eventually("a run of the folder", || async { first() }).await
+    }
+
     /// Ends a run that is there.
     pub fn end(&self, id: &str, how: RunEnd) {
         self.edit(|runs| {

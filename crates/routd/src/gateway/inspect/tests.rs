@@ -60,6 +60,7 @@ fn what_the_vendor_would_reach_needs_a_right() {
         block(
             &json!({ "type": "document", "source": { "type": "content", "content": [{ "type": "image", "source": url }] } }),
         ),
+        with(&json!({ "system": [{ "type": "image", "source": url }] })),
         block(&json!({ "type": "something_new" })),
     ] {
         let asked = beyond.unwrap();
