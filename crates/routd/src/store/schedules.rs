@@ -236,6 +236,9 @@ mod tests {
         let found = get(&conn, &seen.id).unwrap().unwrap();
         assert_eq!(found, Schedule { next_at: Some(Timestamp(7_200_000)), ..seen.clone() });
         assert!(step(&conn, &found, ScheduleState::Paused, None).unwrap());
-        assert!(!step(&conn, &found, ScheduleState::Active, found.next_at).unwrap(), "it is paused");
+        assert!(
+            !step(&conn, &found, ScheduleState::Active, found.next_at).unwrap(),
+            "it is paused"
+        );
     }
 }

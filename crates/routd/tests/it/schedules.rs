@@ -119,6 +119,19 @@ async fn futures_of<F: Future>(all: [F; 4]) -> Vec<F::Output> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_soon_does_not_fire_beside_what_is_due() {
+    let stage = stage().await;
+    add(&stage, &wanted("at 2026-03-02T00:31:00", Missed::Once)).await;
+    let soon = add(&stage, &wanted("at 2026-03-02T00:31:01", Missed::Once)).await;
+    stage.clock.advance(Duration::from_secs(60));
+    assert_eq!(fire(&stage, 0).await, Fired { done: 1, next_at: soon.next_at });
+    assert_eq!(messages(&stage), 1, "a second before its time");
+    stage.clock.advance(Duration::from_secs(1));
+    assert_eq!(fire(&stage, 0).await, Fired { done: 1, next_at: None });
+    assert_eq!(messages(&stage), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_is_woken_by_the_time_and_by_a_new_schedule() {
     let mut stage = Stage::unstarted().setting("SCHEDULES_SHORTEST", "1s");
     stage.start().await;
