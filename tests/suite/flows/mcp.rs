@@ -14,8 +14,7 @@ use std::{
 const VARIABLE: &str = "MCP_PYTHON";
 const CLIENT: &str = include_str!("mcp/client.py");
 /// An agent that answers once its home has a file, which is when the test says so; or after two minutes.
-const HELD: &str =
-    "cat >/dev/null; for i in $(seq 2400); do [ -e let-go ] && break; sleep 0.05; done; echo held until now";
+const HELD: &str = "cat >/dev/null; for i in $(seq 2400); do [ -e let-go ] && break; sleep 0.05; done; echo held until now";
 
 /// The client, in an interpreter that has it.
 struct Client(PathBuf);
