@@ -57,9 +57,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["kit", "ant", "routd", "slakd", "provider-aws", "provider-gcp", "provider-vault"],
+        &["kit", "ant", "routd", "slakd", "teled", "provider-aws", "provider-gcp", "provider-vault"],
         "calls between daemons go through kit's Peer; the others' are those that leave the suite",
     ),
+    ("frankenstein", &["teled"], "Telegram is teled's"),
+    ("pulldown-cmark", &["webd", "adapter"], "messages are read for pages, and for platforms"),
     ("vaultrs", &["provider-vault"], "a store's client is its provider's"),
     ("rustify", &["provider-vault"], "a store's client is its provider's"),
     ("aws-config", &["provider-aws"], "a store's client is its provider's"),

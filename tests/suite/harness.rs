@@ -2,6 +2,7 @@
 
 mod mount;
 mod process;
+mod store;
 mod suite;
 mod traffic;
 mod view;
@@ -9,6 +10,7 @@ mod web;
 
 pub use mount::Mount;
 pub use process::{eventually, is_alive, program, signal};
+pub use store::Store;
 pub use suite::{Suite, Tls, reply_of};
 pub use traffic::{Temper, Traffic};
 pub use view::View;

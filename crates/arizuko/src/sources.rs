@@ -37,7 +37,7 @@ pub static SECRETS_SOURCES: Setting<Option<Vec<Spec>>> = Setting {
     name: "SECRETS_SOURCES",
     default: "",
     about: "Where secrets come from, in the order in which the places are asked, separated by commas. Unset: file:///var/run/secrets/arizuko where that is, then env:, then dotenv: on the instance's .env.",
-    expects: "a list of file:///DIR, env:, dotenv:///FILE and vault+https://HOST:8200/MOUNT/PATH?auth=…",
+    expects: "a list of file:///DIR, env:, dotenv:///FILE, vault+https://HOST:8200/MOUNT/PATH?auth=…, aws-sm://REGION/NAME?auth=… and gcp-sm://PROJECT/NAME",
     parse: |text| {
         parse::optional(text, |text| text.split(',').map(|one| Spec::parse(one.trim())).collect())
     },

@@ -23,7 +23,8 @@ impl Write for Log {
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
+        // An error means that it is installed already.
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         LOG.get_or_init(Mutex::default);
         tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
