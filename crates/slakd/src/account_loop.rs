@@ -1,8 +1,9 @@
 //! The loop that knows whether Slack takes the bot's token, and says so.
 
-use crate::api::{Api, CallError};
+use crate::{api::Api, credentials::Token};
 use adapter::Adapter;
 use kit::Context;
+use secrets::Watched;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -19,6 +20,12 @@ pub(crate) async fn run(context: Context, api: Api, adapter: Adapter) {
     let mut token = api.bot().clone();
     let (mut wait, mut was_good) = (WAIT_MIN, false);
     while !context.stop.is_cancelled() {
+        if token.current().is_none() {
+            tokio::select! {
+                () = context.stop.cancelled() => return,
+                () = idle(&context, &mut token) => {}
+            }
+        }
         let pause = match api.call("auth.test", &Vec::new()).await {
             Ok(answer) => {
                 if !was_good {
@@ -29,10 +36,6 @@ pub(crate) async fn run(context: Context, api: Api, adapter: Adapter) {
                 (was_good, wait) = (true, WAIT_MIN);
                 adapter.online();
                 context.health.degraded(PART, None);
-                PROBE
-            }
-            Err(CallError::NoToken) => {
-                context.health.degraded(PART, Some("waiting for SLACK_BOT_TOKEN".into()));
                 PROBE
             }
             Err(error) => {
@@ -50,4 +53,15 @@ pub(crate) async fn run(context: Context, api: Api, adapter: Adapter) {
             () = sleep(pause) => {}
         }
     }
+}
+
+/// Waits for a token. To be idle is no trouble, and slakd is ready for it.
+async fn idle(context: &Context, token: &mut Watched<Option<Token>>) {
+    context.health.ready().await;
+    let idle = context.health.needs("waiting for SLACK_BOT_TOKEN");
+    tracing::info!("waiting for SLACK_BOT_TOKEN");
+    while token.current().is_none() {
+        token.changed().await;
+    }
+    idle.met();
 }

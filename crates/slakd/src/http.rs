@@ -123,15 +123,12 @@ impl App {
             let detail = "there is no SLACK_SIGNING_SECRET yet, so nothing can be believed";
             return Err(Failure::unavailable(detail));
         }
-        let current = self.signing.current();
         let made = |secret: &Option<SigningSecret>| {
             let by = secret.as_ref().filter(|one| signed.made_with(one.secret()))?;
-            Some(
-                current
-                    .as_ref()
-                    .as_ref()
-                    .is_some_and(|current| current.secret().same_as(by.secret())),
-            )
+            // Asked now: the check may have found a newer one.
+            let current = self.signing.current();
+            let current = current.as_ref().as_ref();
+            Some(current.is_some_and(|current| current.secret().same_as(by.secret())))
         };
         let by_current = self.signing.check(made).await;
         let by_current = by_current.ok_or_else(|| {

@@ -13,8 +13,8 @@ async fn without_a_token_it_is_ready_and_idle_and_a_token_that_appears_is_used()
     world.start_slakd().await;
     assert!(world.slakd().health.is_ready());
     eventually("it says what it waits for", || async {
-        let troubles = world.slakd().health.troubles();
-        troubles.iter().any(|one| one == "slack: waiting for SLACK_BOT_TOKEN").then_some(())
+        let waiting = world.slakd().health.waiting_for();
+        (waiting == ["waiting for SLACK_BOT_TOKEN"]).then_some(())
     })
     .await;
     assert_eq!(world.send(GENERAL, "early", "hello").await.unwrap_err(), "transient");
@@ -25,6 +25,7 @@ async fn without_a_token_it_is_ready_and_idle_and_a_token_that_appears_is_used()
     world.source.set([("SLACK_BOT_TOKEN", BOT_TOKEN), ("SLACK_SIGNING_SECRET", SIGNING)]);
     world.registered().await;
     assert_eq!(world.slakd().health.troubles(), Vec::<String>::new());
+    assert_eq!(world.slakd().health.waiting_for(), Vec::<String>::new());
     world.send(GENERAL, "early", "hello").await.expect("it goes out now");
     world.deliver(&unsigned).await;
     assert_eq!(world.written(GENERAL, 1).await[0].1, "too early");
