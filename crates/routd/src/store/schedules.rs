@@ -207,14 +207,18 @@ mod tests {
     use super::*;
     use proto::routd::Missed;
 
-    #[test]
-    fn a_schedule_moves_only_from_where_it_was_seen() {
+    fn database() -> Connection {
         let conn = Connection::open_in_memory().unwrap();
         for migration in super::super::MIGRATIONS {
             conn.execute_batch(migration.sql).unwrap();
         }
-        let seen = Schedule {
-            id: "s-1".parse().unwrap(),
+        conn
+    }
+
+    /// A schedule that is written down.
+    fn added(conn: &Connection, id: &str) -> Schedule {
+        let schedule = Schedule {
+            id: id.parse().unwrap(),
             folder: "atlas".parse().unwrap(),
             chat_jid: "web:atlas".parse().unwrap(),
             topic: "".parse().unwrap(),
@@ -227,7 +231,14 @@ mod tests {
             created_at: Timestamp(0),
             created_by: "operator:local".into(),
         };
-        add(&conn, &seen).unwrap();
+        add(conn, &schedule).unwrap();
+        schedule
+    }
+
+    #[test]
+    fn a_schedule_moves_only_from_where_it_was_seen() {
+        let conn = database();
+        let seen = added(&conn, "s-1");
         let to = |state, next: Option<i64>| step(&conn, &seen, state, next.map(Timestamp)).unwrap();
         assert!(to(ScheduleState::Active, Some(7_200_000)));
         // Whoever looked before that claims nothing: neither the firing again, nor another state.
@@ -236,9 +247,24 @@ mod tests {
         let found = get(&conn, &seen.id).unwrap().unwrap();
         assert_eq!(found, Schedule { next_at: Some(Timestamp(7_200_000)), ..seen.clone() });
         assert!(step(&conn, &found, ScheduleState::Paused, None).unwrap());
-        assert!(
-            !step(&conn, &found, ScheduleState::Active, found.next_at).unwrap(),
-            "it is paused"
-        );
+        let stale = step(&conn, &found, ScheduleState::Active, found.next_at).unwrap();
+        assert!(!stale, "it is paused");
+    }
+
+    #[test]
+    fn the_log_of_each_keeps_its_newest_lines() {
+        let conn = database();
+        let (busy, quiet) = (added(&conn, "s-1"), added(&conn, "s-2"));
+        let write = |schedule: &Schedule, at: i64| {
+            let (due_at, at) = (Timestamp(at), Timestamp(at));
+            let run = ScheduleRun { due_at, at, outcome: RunOutcome::Skipped, message_id: None };
+            log(&conn, &schedule.id, &due_at.0.to_string(), &run).unwrap();
+        };
+        write(&quiet, 0);
+        (0..105).for_each(|at| write(&busy, at));
+        let kept: Vec<i64> =
+            runs(&conn, &busy.id).unwrap().iter().map(|run| run.due_at.0).collect();
+        assert_eq!(kept, (5..105).rev().collect::<Vec<_>>());
+        assert_eq!(runs(&conn, &quiet.id).unwrap().len(), 1, "another's lines are not counted");
     }
 }
