@@ -8,6 +8,7 @@
 mod builtin;
 mod claude;
 mod command;
+mod files;
 mod giving_up;
 mod model;
 mod offline;

@@ -2,7 +2,8 @@
 
 use crate::model::Script;
 use ant::{AntError, Options};
-use axum::extract::{Request, State};
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,7 @@ use axum::{Json, Router, routing};
 use proto::Timestamp;
 use proto::turn::{
     Harness, InputMessage, MCP_IDEMPOTENCY_KEY, SteerAsk, Steered, TurnAccepted, TurnEvents,
-    TurnInput, TurnResult,
+    TurnInput, TurnResult, Wanted, WantedAsk, WantedFile,
 };
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
@@ -65,6 +66,12 @@ pub struct Book {
     pub waiting: Vec<(i64, String)>,
     /// The newest that was taken up.
     pub taken: i64,
+    /// Files of messages, by id; `None`: their adapter is away.
+    pub files: HashMap<String, Option<Vec<u8>>>,
+    /// Files of the home that tools wait for.
+    pub wanted: Vec<WantedFile>,
+    /// What became of each, in order: the bytes, or why not.
+    pub brought: Vec<(i64, Result<Vec<u8>, String>)>,
 }
 
 #[derive(Clone)]
@@ -269,6 +276,10 @@ fn router(shared: Shared, mcp: Mcp) -> Router {
         .route("/turn/events", routing::post(post_events))
         .route("/turn/steer", routing::post(post_steer))
         .route("/turn/result", routing::post(post_result))
+        .route("/turn/files/{id}", routing::get(get_file))
+        .route("/turn/files/wanted", routing::post(post_wanted))
+        .route("/turn/files/wanted/{id}", routing::put(put_file))
+        .route("/turn/files/wanted/{id}/refusal", routing::post(post_refusal))
         .route("/model/anthropic/v1/messages", routing::post(post_messages))
         .with_state(shared.clone())
         .route_service("/mcp", service)
@@ -317,6 +328,35 @@ async fn post_steer(State(shared): State<Shared>, Json(ask): Json<SteerAsk>) -> 
             return Json(shown);
         }
     }
+}
+
+async fn get_file(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
+    shared.change(|book| match book.files.get(&id) {
+        Some(Some(bytes)) => bytes.clone().into_response(),
+        Some(None) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    })
+}
+
+async fn post_wanted(State(shared): State<Shared>, Json(ask): Json<WantedAsk>) -> Json<Wanted> {
+    let mut changed = shared.changed.subscribe();
+    loop {
+        let mut files = shared.book.lock().unwrap().wanted.clone();
+        files.retain(|file| file.id > ask.after);
+        if !files.is_empty() || changed.changed().await.is_err() {
+            return Json(Wanted { files });
+        }
+    }
+}
+
+async fn put_file(State(shared): State<Shared>, Path(id): Path<i64>, body: Bytes) -> StatusCode {
+    shared.change(|book| book.brought.push((id, Ok(body.to_vec()))));
+    StatusCode::OK
+}
+
+async fn post_refusal(State(shared): State<Shared>, Path(id): Path<i64>, Json(said): Json<Value>) {
+    let reason = said["reason"].as_str().unwrap().to_owned();
+    shared.change(|book| book.brought.push((id, Err(reason))));
 }
 
 async fn post_messages(
@@ -380,12 +420,40 @@ impl ServerHandler for Tools {
         let key = context.meta.get(MCP_IDEMPOTENCY_KEY).and_then(Value::as_str).map(String::from);
         let arguments = Value::Object(call.arguments.unwrap_or_default());
         let tool = call.name.into_owned();
+        if tool == "send_file" {
+            return self.send_file(arguments, key).await;
+        }
         let answer = self.0.change(|book| {
             book.calls.push((tool.clone(), key.clone()));
             book.perform(&tool, arguments, key)
         })?;
         self.0.held(&tool).await;
         Ok(answer.into())
+    }
+}
+
+impl Tools {
+    /// Waits for the file, as routd does.
+    async fn send_file(
+        &self,
+        arguments: Value,
+        key: Option<String>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let path = arguments["path"].as_str().unwrap().to_owned();
+        let mut changed = self.0.changed.subscribe();
+        let id = self.0.change(|book| {
+            book.calls.push(("send_file".into(), key));
+            let id = i64::try_from(book.wanted.len()).unwrap() + 1;
+            book.wanted.push(WantedFile { id, path, max_bytes: 1 << 20 });
+            id
+        });
+        loop {
+            let answer = self.0.book.lock().unwrap().became(id);
+            if let Some(answer) = answer {
+                return Ok(answer.into());
+            }
+            changed.changed().await.unwrap();
+        }
     }
 }
 
@@ -409,6 +477,15 @@ impl Book {
         let messages = input(Harness::Offline, &prompt).messages;
         let upto = self.waiting.last().map_or(taken, |(seq, _)| *seq);
         Steered { upto, messages, prompt: prompt.join("\n"), files: Vec::new() }
+    }
+
+    /// What a tool says of a file, once it is known.
+    fn became(&self, id: i64) -> Option<CallToolResult> {
+        let (_, brought) = self.brought.iter().find(|(one, _)| *one == id)?;
+        Some(match brought {
+            Ok(_) => CallToolResult::success(vec![ContentBlock::text("sent")]),
+            Err(reason) => CallToolResult::error(vec![ContentBlock::text(reason.clone())]),
+        })
     }
 
     fn take(&mut self, taken: i64) {

@@ -134,21 +134,22 @@ enum Begun {
     May { room: u64 },
 }
 
-/// Whether the file may be sent: decided before it is brought, and again when it is sent.
+/// Whether the file may be sent: decided before it is brought, and again when it is sent. In a write transaction, because
+/// an answer that is given again is noted.
 async fn begin(call: &Call, asked: &SendFile) -> Result<Begun, Fault> {
     let (call, asked, epoch, now) = (call.clone(), asked.clone(), call.app.epoch, call.app.now());
     let app = call.app.clone();
-    let begun = app.db.try_read(move |conn| {
-        let turn = call.attempt.current(conn)?;
-        if let Some(answer) = answered(conn, &call.row(&turn, epoch))? {
+    let begun = app.db.try_write("send_file.begin", move |tx| {
+        let turn = call.attempt.current(tx)?;
+        if let Some(answer) = answered(tx, &call.row(&turn, epoch))? {
             return Ok(Begun::Answered(answer));
         }
-        check_count(conn, &turn)?;
-        let rights = Rights::of(conn, &turn.folder)?;
-        let look = Look { conn, turn: &turn, rights: &rights, now, action: &call.action };
+        check_count(tx, &turn)?;
+        let rights = Rights::of(tx, &turn.folder)?;
+        let look = Look { conn: tx, turn: &turn, rights: &rights, now, action: &call.action };
         may(&look, &asked)?;
         let limits = call.app.settings.files;
-        let room = limits.of_folder.saturating_sub(files::held(conn, &turn.folder)?);
+        let room = limits.of_folder.saturating_sub(files::held(tx, &turn.folder)?);
         if room == 0 {
             return Err(full(limits.of_folder));
         }

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     [
         talk::tools(),
-        files::tools(),
         mend::tools(),
+        files::tools(),
         reading::tools(),
         routing::tools(),
         delegate::tools(),

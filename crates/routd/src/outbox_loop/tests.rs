@@ -11,6 +11,7 @@ fn parcel(attempts: u32) -> Parcel {
         id: "o-1".into(),
         message_seq: 1,
         chat_jid: "telegram:user/1".parse().unwrap(),
+        attachments: Vec::new(),
         content: "hello".into(),
         thread: Topic::default(),
         reply_to: None,

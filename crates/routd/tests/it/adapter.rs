@@ -2,13 +2,13 @@
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use kit::testing::{Serving, serve_router};
-use proto::routd::{Send, Sent};
+use proto::routd::{History, HistoryQuery, PastMessage, Send, Sent};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -42,11 +42,18 @@ struct Inner {
     calls: Vec<String>,
     bearers: Vec<String>,
     changes: Vec<String>,
+    files: BTreeMap<String, Vec<u8>>,
+    /// The files that were asked for, in order.
+    fetched: Vec<String>,
+    /// What the platform has of each chat.
+    past: Vec<PastMessage>,
+    asked: Vec<HistoryQuery>,
 }
 
 impl Adapter {
     pub async fn serve(&self) -> Serving {
         let mut router = Router::new().route("/send", post(send));
+        router = router.route("/history", post(history)).route("/files/{id}", get(file));
         for path in ["/edit", "/delete", "/react"] {
             router = router.route(path, post(change));
         }
@@ -73,9 +80,50 @@ impl Adapter {
         self.0.lock().unwrap().changes.clone()
     }
 
+    /// The adapter has a file.
+    pub fn has(&self, id: &str, bytes: Vec<u8>) {
+        self.0.lock().unwrap().files.insert(id.into(), bytes);
+    }
+
+    pub fn fetched(&self) -> Vec<String> {
+        self.0.lock().unwrap().fetched.clone()
+    }
+
+    /// The platform has these messages.
+    pub fn remembers(&self, past: Vec<PastMessage>) {
+        self.0.lock().unwrap().past = past;
+    }
+
+    /// What was asked of its history.
+    pub fn asked(&self) -> Vec<HistoryQuery> {
+        self.0.lock().unwrap().asked.clone()
+    }
+
     pub fn bearers(&self) -> Vec<String> {
         self.0.lock().unwrap().bearers.clone()
     }
+}
+
+async fn file(
+    State(adapter): State<Adapter>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    let bearer = headers["authorization"].to_str().unwrap();
+    assert!(bearer.starts_with("Bearer eyJ"), "a token of routd's");
+    let mut inner = adapter.0.lock().unwrap();
+    inner.fetched.push(id.clone());
+    match inner.files.get(&id) {
+        Some(bytes) => bytes.clone().into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn history(State(adapter): State<Adapter>, Json(query): Json<HistoryQuery>) -> Json<History> {
+    let mut inner = adapter.0.lock().unwrap();
+    let past = inner.past.clone();
+    inner.asked.push(query);
+    Json(History { messages: past })
 }
 
 async fn change(

@@ -5,8 +5,9 @@ use kit::{Peer, PeerError};
 use proto::{
     Nothing,
     turn::{
-        GET_TURN, Outcome, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET, SteerAsk, Steered,
-        TurnAccepted, TurnEvent, TurnEvents, TurnInput, TurnResult,
+        GET_TURN, NO_FILE, NoFile, Outcome, POST_EVENTS, POST_RESULT, POST_STEER, SOCKET, SteerAsk,
+        Steered, TurnAccepted, TurnEvent, TurnEvents, TurnInput, TurnResult, WANTED_FILES,
+        WantedAsk, WantedFile,
     },
 };
 use serde_json::{Value, json};
@@ -61,6 +62,29 @@ impl Agent {
         let ask = SteerAsk { attempt: self.attempt, taken, wait_seconds };
         let wait = std::time::Duration::from_secs(wait_seconds.into());
         self.peer.call_waiting(&POST_STEER, &ask, wait).await
+    }
+
+    /// Asks for a file that came with a message.
+    pub async fn file(&self, id: &str) -> reqwest::Response {
+        self.http.get(format!("http://localhost/turn/files/{id}")).send().await.unwrap()
+    }
+
+    /// Which files are wanted, after that one.
+    pub async fn wanted(&self, after: i64, wait_seconds: u32) -> Vec<WantedFile> {
+        let ask = WantedAsk { attempt: self.attempt, after, wait_seconds };
+        let wait = std::time::Duration::from_secs(wait_seconds.into());
+        self.peer.call_waiting(&WANTED_FILES, &ask, wait).await.unwrap().files
+    }
+
+    /// Brings a file.
+    pub async fn bring(&self, id: i64, bytes: Vec<u8>) -> u16 {
+        let url = format!("http://localhost/turn/files/wanted/{id}");
+        self.http.put(url).body(bytes).send().await.unwrap().status().as_u16()
+    }
+
+    /// Says why it cannot be brought.
+    pub async fn no_file(&self, id: i64, reason: &str) -> Result<Nothing, PeerError> {
+        self.peer.call(&NO_FILE, &NoFile { id, reason: reason.into() }).await
     }
 
     pub async fn post(&self, result: &TurnResult) -> Result<TurnAccepted, PeerError> {

@@ -11,6 +11,7 @@
 mod adapter;
 mod agent;
 mod channels;
+mod files;
 mod gateway;
 mod ingest;
 mod links;

@@ -139,6 +139,11 @@ impl Stage {
         &self.running().context
     }
 
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.running().serving.url
+    }
+
     fn running(&self) -> &Running {
         self.routd.as_ref().expect("routd runs")
     }

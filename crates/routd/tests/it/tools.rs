@@ -41,6 +41,8 @@ async fn a_reply_is_heard_before_the_turn_ends_and_not_twice() {
             "edit",
             "delete",
             "react",
+            "send_file",
+            "fetch_history",
             "inspect_messages",
             "find_messages",
             "list_routes",

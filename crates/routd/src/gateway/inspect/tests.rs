@@ -106,6 +106,49 @@ fn a_field_that_is_not_known_is_left_out_without_a_right_and_passed_on_with_it()
     assert!(with(&tool).unwrap().beyond.is_some());
 }
 
+/// What the Claude Code CLI 2.1.330 sends, apart from its long texts.
+fn of_the_cli() -> Value {
+    json!({
+        "model": "claude-sonnet-5-5",
+        "messages": [
+            { "role": "user", "content": [
+                { "type": "text", "text": "<system-reminder>x</system-reminder>" },
+                { "type": "text", "text": "hello" },
+            ] },
+            { "role": "system", "content": [
+                { "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } },
+            ] },
+        ],
+        "system": [{ "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } }],
+        "tools": [
+            { "name": "Bash", "description": "x", "input_schema": { "type": "object" } },
+            { "name": "Later", "description": "x", "input_schema": {}, "defer_loading": true },
+        ],
+        "metadata": { "user_id": "{\"device_id\":\"x\",\"account_uuid\":\"\",\"session_id\":\"x\"}" },
+        "max_tokens": 128_000,
+        "thinking": { "type": "adaptive", "display": "updates" },
+        "context_management": { "edits": [{ "type": "clear_thinking_20251015", "keep": "all" }] },
+        "output_config": { "effort": "medium" },
+        "stream": true,
+    })
+}
+
+#[test]
+fn what_the_cli_sends_passes_as_it_came_and_a_later_one_is_served_too() {
+    let asked = |body: &Value| asked(Vendor::Anthropic, Operation::Messages, body).unwrap();
+    let now = of_the_cli();
+    let passed = asked(&now);
+    assert_eq!((&passed.beyond, &passed.trimmed), (&None, &None));
+    assert_eq!(passed.body, now.to_string());
+    let mut later = now.clone();
+    later["fallbacks"] = json!([{ "model": "claude-haiku-5-5" }]);
+    later["diagnostics"] = json!({ "previous_message_id": "msg_1" });
+    let mut passed = asked(&later);
+    assert_eq!(passed.beyond, None);
+    assert_eq!(passed.trim(), ["diagnostics", "fallbacks"]);
+    assert_eq!(serde_json::from_slice::<Value>(&passed.body).unwrap(), now);
+}
+
 fn chat(more: &Value) -> Result<Asked, Refusal> {
     asked(Vendor::OpenAi, Operation::Chat, &messages(more))
 }
