@@ -132,6 +132,26 @@ async fn what_is_due_soon_does_not_fire_beside_what_is_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_is_not_understood_any_more_pauses_and_the_others_fire() {
+    let mut stage = stage().await;
+    let lost = add(&stage, &wanted("0 1 * * *", Missed::Once)).await;
+    let well = add(&stage, &wanted("@hourly", Missed::Once)).await;
+    stage.stop().await;
+    // As after an update whose time zone database has another name for it.
+    let renamed = "UPDATE schedules SET zone = 'Europe/Elsewhere' WHERE id = ?1";
+    assert_eq!(stage.database().execute(renamed, [lost.id.as_str()]).unwrap(), 1);
+    stage.start().await;
+    stage.clock.advance(HOUR / 2);
+    fire_all(&stage).await;
+    assert_eq!(runs(&stage, &well).await.len(), 1);
+    let paused =
+        "SELECT count(*) FROM schedules WHERE state = 'paused' AND zone = 'Europe/Elsewhere'";
+    assert_eq!(stage.count(paused), 1);
+    assert!(runs(&stage, &lost).await.is_empty());
+    assert_eq!(messages(&stage), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_is_woken_by_the_time_and_by_a_new_schedule() {
     let mut stage = Stage::unstarted().setting("SCHEDULES_SHORTEST", "1s");
     stage.start().await;
