@@ -5,8 +5,10 @@ mod address;
 mod budget;
 mod entry;
 mod looks;
+mod silence;
 
 pub use address::{AddressError, CALLS_PER_HOUR_MIN, Query};
 pub use budget::Budget;
 pub use entry::{NotText, Values, changed, copy, counts, drops_previous, same, values};
 pub use looks::{Look, Looks};
+pub use silence::{Ended, Silence};

@@ -5,14 +5,14 @@ use crate::{
     answers::{self, Phrase},
     lease::{Lease, Step},
     transport::{Headers, Reply, Transport},
-    trouble::{Silence, Trouble},
+    trouble::Trouble,
 };
 use rustify::endpoint::Endpoint;
 use rustix::fs::CWD;
 use secrets::{
     Secret,
     files::{self, FileError, FileId, Links},
-    remote::Budget,
+    remote::{Budget, Silence},
 };
 use std::{
     path::{Path, PathBuf},

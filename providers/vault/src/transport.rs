@@ -3,20 +3,16 @@
 //! [`rustify::Client`] as the endpoints of `vaultrs` want it. What fails is put beside an empty
 //! answer instead of into an error: the errors of that layer hold whole bodies, and are logged.
 
-use crate::{
-    address::Address,
-    trouble::{Silence, Trouble},
-};
+use crate::{address::Address, trouble::Trouble};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use reqwest::{Certificate, redirect};
 use rustify::{MiddleWare, endpoint::Endpoint, errors::ClientError};
-use secrets::{Secret, Zeroizing};
-use std::{
-    error::Error,
-    io,
-    time::{Duration, SystemTime},
+use secrets::{
+    Secret, Zeroizing,
+    remote::{Ended, Silence},
 };
+use std::time::{Duration, SystemTime};
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,33 +130,9 @@ impl rustify::client::Client for Transport {
     }
 }
 
-/// How a call ended, by its kind: the error itself may hold an address with more than that in it.
 fn silence(error: &reqwest::Error) -> Trouble {
-    let mut kind = None;
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            kind = Some(io.kind());
-            // What TLS says is inside of an error of input and output.
-            cause = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
-            continue;
-        }
-        cause = inner.source();
-    }
-    let silence = match kind {
-        _ if error.is_timeout() => Silence::Late,
-        Some(io::ErrorKind::ConnectionRefused) => Silence::Refused,
-        Some(io::ErrorKind::TimedOut) => Silence::Late,
-        Some(io::ErrorKind::InvalidData) => Silence::Tls,
-        _ if !error.is_connect() => Silence::Broken,
-        Some(
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::BrokenPipe,
-        ) => Silence::Broken,
-        _ => Silence::NoWay,
-    };
-    Trouble::Silent(silence)
+    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+    Trouble::Silent(Silence::of(error, Ended { is_timeout, is_connect, limit: CALL_TIMEOUT }))
 }
 
 /// What every call carries.

@@ -11,6 +11,7 @@ use self::{
     run::{From, Run},
     sweep::{Canary, Sweep},
 };
+use crate::harness::Store;
 use std::{collections::BTreeMap, thread, time::Duration};
 
 /// How long after the end of an overlap the copies in memory are counted.
@@ -31,9 +32,24 @@ fn nothing_of_the_secrets_of_the_environment_is_anywhere_but_there() {
     story(From::Environment);
 }
 
+#[test]
+fn nothing_of_the_secrets_in_openbao_is_anywhere_else() {
+    story(From::Store("vault"));
+}
+
+#[test]
+fn nothing_of_the_secrets_in_secrets_manager_is_anywhere_else() {
+    story(From::Store("aws"));
+}
+
+#[test]
+fn nothing_of_the_secrets_in_secret_manager_is_anywhere_else() {
+    story(From::Store("gcp"));
+}
+
 fn story(from: From) {
     let watch = Watch::begin();
-    let mut run = Run::begin(from);
+    let Some(mut run) = Run::begin(from) else { return };
     for (daemon, pid) in run.suite.pids() {
         assert_hardened(daemon, pid);
     }
@@ -75,6 +91,13 @@ fn story(from: From) {
     }
     assert!(found.is_empty(), "{} pieces of secrets:\n{}", found.len(), found.join("\n"));
     planted_is_found(&run, &places);
+    // What proves the instance to the server is with the server and in its file, and nowhere else.
+    for proof in run.store.iter().flat_map(Store::credentials) {
+        let sweep = Sweep::new(&[Canary { name: "credential".into(), bytes: proof.into_bytes() }]);
+        let held = places.iter().filter(|(place, _)| !place.starts_with("/proc"));
+        let found: Vec<_> = held.filter(|(_, bytes)| !sweep.copies(bytes).is_empty()).collect();
+        assert!(found.is_empty(), "a credential is in {}", found[0].0);
+    }
 }
 
 /// The search finds what was put into the places it looks at: an agent's own canary, which its operator gave it as

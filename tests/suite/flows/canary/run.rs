@@ -5,7 +5,7 @@ use super::{
     answers::{self, Answer},
     sweep::Canary,
 };
-use crate::harness::{Mount, Suite, Tls, eventually, signal};
+use crate::harness::{Mount, Store, Suite, Tls, eventually, signal};
 use rand::Rng;
 use serde_json::json;
 use std::{
@@ -51,6 +51,8 @@ pub(super) enum From {
     Volume,
     Dotenv,
     Environment,
+    /// The one entry of a server of that kind.
+    Store(&'static str),
 }
 
 pub(super) struct Run {
@@ -63,6 +65,7 @@ pub(super) struct Run {
     /// What commands and daemons said.
     pub(super) said: Vec<Answer>,
     mount: Option<Mount>,
+    pub(super) store: Option<Store>,
     /// The values in use, by name.
     current: BTreeMap<String, String>,
     links: Vec<String>,
@@ -87,7 +90,12 @@ fn scalar(pem: &str) -> Vec<u8> {
 }
 
 impl Run {
-    pub(super) fn begin(from: From) -> Self {
+    /// `None`, with a word about it, where the server's program is not there.
+    pub(super) fn begin(from: From) -> Option<Self> {
+        let store = match from {
+            From::Store(kind) => Some(Store::start(kind)?),
+            _ => None,
+        };
         let decoy = Canary { name: "planted".into(), bytes: text(OF_BEARERS).into_bytes() };
         let suite = Suite::new();
         let mut run = Self {
@@ -97,6 +105,7 @@ impl Run {
             decoy,
             said: Vec::new(),
             mount: None,
+            store,
             current: BTreeMap::new(),
             links: Vec::new(),
         };
@@ -125,6 +134,12 @@ impl Run {
                 run.suite.set("SECRETS_SOURCES", "env:");
                 run.say(&["create", "test"]);
             }
+            From::Store(_) => {
+                let store = run.store.as_ref().unwrap();
+                run.suite.set("SECRETS_SOURCES", &store.url(""));
+                store.set(&pairs(&first));
+                run.say(&["create", "test"]);
+            }
         }
         run.suite.start_apart();
         run.said_by(&[
@@ -139,7 +154,7 @@ impl Run {
             LOOK_AROUND,
             "sh",
         ]);
-        run
+        Some(run)
     }
 
     /// A new value of every secret.
@@ -229,6 +244,13 @@ impl Run {
                 self.suite.newer(&DAEMONS, &before);
             });
             self.mount = Some(mount);
+        } else if let Some(store) = self.store.take() {
+            let values = self.fresh();
+            load.during(&self.suite, || {
+                store.set(&pairs(&values));
+                self.suite.newer(&DAEMONS, &before);
+            });
+            self.store = Some(store);
         } else {
             let mut changes: Vec<(String, Option<String>)> = Vec::new();
             for name in [
