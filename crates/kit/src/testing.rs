@@ -228,7 +228,11 @@ impl Drop for Serving {
 
 /// Serves `router` as it is, on a port of its own.
 pub async fn serve_router(router: Router) -> Serving {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_router_on(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), router)
+}
+
+/// Serves `router` on this listener, for whoever has to know the address beforehand.
+pub fn serve_router_on(listener: tokio::net::TcpListener, router: Router) -> Serving {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
     let until = stop.clone();
@@ -244,11 +248,20 @@ pub async fn serve_router(router: Router) -> Serving {
 
 /// Serves a daemon as [`crate::run`] would: `router` behind the endpoints that every daemon has.
 pub async fn serve_daemon(context: &Context, router: Router) -> Serving {
+    serve_daemon_on(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(), context, router)
+}
+
+/// The same, on this listener.
+pub fn serve_daemon_on(
+    listener: tokio::net::TcpListener,
+    context: &Context,
+    router: Router,
+) -> Serving {
     let late = serve::Late::default();
     let front = serve::front(context, late.clone());
     late.set(router);
     context.health.seal();
-    serve_router(front).await
+    serve_router_on(listener, front)
 }
 
 /// Makes the process's cryptography that of production. Every rig does it.

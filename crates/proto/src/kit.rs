@@ -52,7 +52,7 @@ pub struct Health {
 pub struct Ready {
     /// Whether the daemon can do, or could once do, its work.
     pub ready: bool,
-    /// What keeps it from its work, before it first could do it.
+    /// What keeps it from its work: before it first could do it, or while it is idle for want of something.
     #[serde(default)]
     pub waiting_for: Vec<String>,
     /// What is wrong while it works.

@@ -5,11 +5,13 @@
 
 mod html;
 mod methods;
+mod proof;
 mod request;
 mod state;
 mod updates;
 mod webhook;
 
+pub use proof::proven;
 pub use state::{Lie, Sent};
 
 use axum::{

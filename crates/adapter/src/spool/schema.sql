@@ -15,6 +15,7 @@ CREATE TABLE inbound (
 ) STRICT;
 
 CREATE INDEX inbound_waiting ON inbound (chat, seq) WHERE state = 'waiting';
+CREATE INDEX inbound_aside ON inbound (seq) WHERE state = 'aside';
 CREATE INDEX inbound_settled ON inbound (settled_at_ms) WHERE state <> 'waiting';
 
 -- What the adapter itself remembers, such as how far it has read.
