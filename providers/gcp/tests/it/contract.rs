@@ -89,9 +89,11 @@ async fn a_latest_that_is_behind_takes_nothing_back() {
     assert_eq!(gcp.count("/versions/1:access"), 1, "as the previous value and never again");
     // A secret that is made anew begins with version 1 again, and is another one.
     gcp.lag("az", None);
-    gcp.delete("az");
-    gcp.put("az", &json!({"A": "canary-lag-anew"}));
-    assert_eq!(value(&source, "A").await.unwrap(), "canary-lag-anew");
+    for anew in ["canary-lag-anew", "canary-lag-once-more"] {
+        gcp.delete("az");
+        gcp.put("az", &json!({"A": anew}));
+        assert_eq!(value(&source, "A").await.unwrap(), anew);
+    }
 }
 
 #[tokio::test]
@@ -162,4 +164,11 @@ async fn the_calls_of_a_look_are_few_and_those_that_cost_fewer() {
     // Where the version is new, which ones are enabled is asked once, and while one before is held.
     assert_eq!(proxy.count("filter="), 1, "{:?}", proxy.requests());
     assert_eq!(proxy.requests().len(), 13);
+    // A change is two values, and while the first of them counts, whether it is still enabled.
+    gcp.put("az", &json!({"A": "canary-moved"}));
+    for _ in 0..5 {
+        assert_eq!(value(&source, "A").await.unwrap(), "canary-moved");
+    }
+    assert_eq!((proxy.count(":access"), proxy.count("filter=")), (3, 6), "{:?}", proxy.requests());
+    assert_eq!(proxy.requests().len(), 13 + 5 + 5 + 2);
 }

@@ -85,6 +85,21 @@ async fn a_value_that_leaked_is_nobodys_previous_nor_is_an_older_one() {
 }
 
 #[tokio::test]
+async fn what_leaked_goes_also_where_somebody_else_writes_meanwhile() {
+    let gcp = Gcp::start();
+    gcp.put("az", &json!({"A": "canary-leaked", "B": "canary-before"}));
+    let source = source(&gcp, "az", "");
+    let theirs = json!({"A": "canary-leaked", "B": "canary-theirs"}).to_string();
+    gcp.interject("az", theirs.as_bytes());
+    let (a, gone, new) = (name("A"), name("A_PREVIOUS"), secret("canary-after-it"));
+    source.change(&[Change::Remove(&gone), Change::Set(&a, &new)]).await.unwrap();
+    let now = versions(&source, "A").await;
+    assert_eq!((now.current.text().unwrap(), previous(&now)), ("canary-after-it", None));
+    assert_eq!(value(&source, "B").await.unwrap(), "canary-theirs");
+    gcp.assert_unsaid(&["canary-leaked", "canary-before", "canary-theirs", "canary-after-it"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_left_as_it_is_with_a_reason() {
     let gcp = Gcp::start();
     gcp.put("az", &json!({"A": CANARY}));

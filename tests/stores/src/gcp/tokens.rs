@@ -207,6 +207,8 @@ pub(super) fn generate(world: &mut World, call: &Call) -> Result<Response, Respo
     }
     let number = world.next();
     let token = world.tokens.give("impersonated", number, CLOUD_PLATFORM);
+    // In whole seconds, as the API writes it.
     let ends = OffsetDateTime::now_utc() + world.tokens.life;
+    let ends = ends.replace_nanosecond(0).unwrap();
     Ok(reply(&json!({"accessToken": token, "expireTime": ends.format(&Rfc3339).unwrap()})))
 }
