@@ -55,6 +55,10 @@ pub const BACKENDS: &[Backend] = &[
     Backend { daemon: Daemon::Webd, prefix: "chat", is_capability: true, wants_user: true },
     Backend { daemon: Daemon::Webd, prefix: "hook", is_capability: true, wants_user: false },
     Backend { daemon: Daemon::Authd, prefix: "auth", is_capability: false, wants_user: false },
+    // What Telegram proves with a secret, teled checks.
+    Backend { daemon: Daemon::Teled, prefix: "telegram", is_capability: false, wants_user: false },
+    // What Slack signs, slakd checks.
+    Backend { daemon: Daemon::Slakd, prefix: "slack", is_capability: false, wants_user: false },
 ];
 
 /// Checks that a path can be read in one way only.
@@ -212,6 +216,11 @@ mod tests {
             ("/auth/", "authd"),
             ("/auth/login/x", "authd"),
             ("/auth", "slash"),
+            ("/slack/events", "slakd"),
+            ("/slacks/events", "nowhere"),
+            ("/telegram/webhook", "teled"),
+            ("/files/x", "nowhere"),
+            ("/send", "nowhere"),
             ("/chat", "nowhere"),
             ("/chat/", "nowhere"),
             ("/hook/", "nowhere"),

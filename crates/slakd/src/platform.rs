@@ -272,3 +272,42 @@ impl From<CallError> for Trouble {
         error.trouble(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(all: &[&str]) -> Vec<Opaque> {
+        all.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn another_text_goes_over_the_messages_that_there_are_and_over_no_file() {
+        let first: Opaque = "1.1".parse().unwrap();
+        let old = ids(&["1.1", "1.2", "F1"]);
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let over = |ts: &str, text: &str| Piece::Update { ts: ts.into(), text: text.into() };
+        let off = |id: &str| Piece::Remove { id: id.into() };
+        let plan = |new: &[&str], old: &[Opaque]| update(&texts(new), &first, old);
+        assert_eq!(plan(&["a", "b"], &old).unwrap(), [over("1.1", "a"), over("1.2", "b")]);
+        assert_eq!(plan(&["a"], &old).unwrap(), [over("1.1", "a"), off("1.2")]);
+        assert_eq!(plan(&["a"], &[]).unwrap(), [over("1.1", "a")], "one that is not remembered");
+        assert!(matches!(plan(&["a", "b", "c"], &old), Err(Trouble::Unsupported { .. })));
+        assert!(matches!(plan(&[], &old), Err(Trouble::Permanent(_))));
+    }
+
+    #[test]
+    fn a_piece_that_was_written_down_is_read_as_it_was() {
+        let file = Attachment { filename: "a".into(), mime: "b".into(), url: None, size: Some(1) };
+        for piece in [
+            Piece::Post { thread: Some("1.1".into()), text: "a <b>".into() },
+            Piece::File { thread: None, file },
+            Piece::Update { ts: "1.1".into(), text: "a".into() },
+            Piece::Remove { id: "F1".into() },
+            Piece::React { ts: "1.1".into(), name: "+1".into() },
+        ] {
+            let row = serde_json::to_string(&piece).unwrap();
+            assert_eq!(serde_json::from_str::<Piece>(&row).unwrap(), piece, "{row}");
+        }
+    }
+}
