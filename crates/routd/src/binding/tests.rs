@@ -17,6 +17,7 @@ fn a_secret_goes_where_it_is_bound_to_and_nowhere_else() {
     }
     for url in [
         "http://api.example.com/repos/a",
+        "http://api.example.com:443/repos/a",
         "https://api.example.com:8443/repos/a",
         "https://api.example.com/reposx",
         "https://api.example.com/",
