@@ -24,6 +24,7 @@ fn a_secret_goes_where_it_is_bound_to_and_nowhere_else() {
         "https://api.example.com/repos/../user",
         "https://api.example.com/repos/%2e%2e/user",
         "https://api.example.com/repos/..%2fuser",
+        "https://api.example.com/repos/.%2e.%2e/user",
         "https://api.example.com/repos\\..\\user",
         "https://api.example.com/repos//x",
         "https://api.example.com.evil.test/repos/a",
