@@ -64,6 +64,8 @@ impl Drop for Telegram {
 impl Telegram {
     /// Starts it on a port of its own.
     pub async fn serve() -> Self {
+        // An error means that it is installed already.
+        let _already = rustls::crypto::aws_lc_rs::default_provider().install_default().is_err();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let inner = Arc::new(Inner { state: Mutex::default(), news: Notify::new() });

@@ -26,7 +26,8 @@ async fn teled_is_ready_and_idle_without_a_token_and_begins_when_it_appears() {
     assert!(stage.teled().health.waiting_for().is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread, so that all that is logged is captured.
+#[tokio::test]
 async fn a_token_that_is_replaced_while_messages_flow_loses_none() {
     let log = Lines::capture("info,teled=debug,adapter=debug");
     let stage = Stage::new().await;

@@ -52,10 +52,10 @@ async fn each_refusal_is_told_as_what_it_is() {
     let stage = Stage::new().await;
     stage.open_chat().await;
     let limited =
-        Lie::Refuses(429, "Too Many Requests: retry after 1", json!({ "retry_after": 1 }));
+        Lie::Refuses(429, "Too Many Requests: retry after 5", json!({ "retry_after": 5 }));
     stage.telegram.next("sendMessage", limited);
     let error = stage.ask(&proto::routd::SEND, &text("a"), "k1").await.unwrap_err();
-    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(1)));
+    assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(5)));
     assert_eq!(refusal(error), (429, "rate_limited".into()));
     let calls = stage.telegram.calls("sendMessage");
     let held = stage.send("b", "k2").await;
