@@ -180,6 +180,10 @@ async fn the_official_library_and_slakd_say_the_same_of_every_request() {
     let output = tokio::time::timeout(Duration::from_secs(120), run).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
+    assert!(
+        world.metrics().contains("arizuko_slack_retried_total 1"),
+        "a repeat is counted as one"
+    );
     let written = world.written(GENERAL, 1).await;
     assert_eq!(
         written.len(),

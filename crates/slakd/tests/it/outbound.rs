@@ -1,14 +1,21 @@
 //! What agents say reaches Slack: once, whatever Slack says of it.
 
 use crate::rig::{World, message};
+use axum::{
+    Router,
+    extract::{Path, Query},
+    http::{HeaderMap, StatusCode},
+    routing::get,
+};
 use platforms::slack::Lie;
 use proto::{
     Opaque,
     routd::{
-        DELETE, Delete, EDIT, Edit, HISTORY, HistoryQuery, REACT, React, SEND, Send, TYPING, Typing,
+        Attachment, DELETE, Delete, EDIT, Edit, HISTORY, HistoryQuery, REACT, React, SEND, Send,
+        TYPING, Typing,
     },
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 const GENERAL: &str = "slack:T1/channel/C1";
 const DIRECT: &str = "slack:T1/dm/D1";
@@ -111,6 +118,58 @@ async fn a_message_whose_answer_is_lost_is_looked_for_and_never_posted_twice() {
     world.ask(&SEND, &reply, "in-thread").await.unwrap();
     assert_eq!(world.slack.posted("C1").iter().filter(|one| *one == "a reply").count(), 1);
     assert_eq!(world.slack.calls("conversations.replies").len(), 1);
+}
+
+const CONTENT: &[u8] = b"name,count\nkettles,3\n";
+
+/// A file as routd serves it to the adapter of the chat in which it was sent.
+async fn file(
+    Path(id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<&'static [u8], StatusCode> {
+    assert!(headers["authorization"].to_str().unwrap().starts_with("Bearer "));
+    let is_there = id == "f1" && query["chat_jid"].starts_with("slack:T1/");
+    if is_there { Ok(CONTENT) } else { Err(StatusCode::NOT_FOUND) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_uploaded_and_shared_once_also_where_the_answer_is_lost() {
+    let files = Router::new().route("/v1/files/{id}", get(file));
+    let (world, _files) = World::start_before(files).await;
+    let attachment = |id: &str| Attachment {
+        filename: "kettles.csv".into(),
+        mime: "text/csv".into(),
+        url: Some(format!("/v1/files/{id}")),
+        size: None,
+    };
+    let send = |chat: &str, id: &str, text: &str| Send {
+        attachments: vec![attachment(id)],
+        ..message(chat, text)
+    };
+    let sent = world.ask(&SEND, &send("slack:T1/group/G1", "f1", "the list"), "a").await.unwrap();
+    assert_eq!(world.slack.posted("G1"), ["the list", ""], "the text, then the file");
+    assert_eq!(world.slack.file(sent.ids[1].as_str()).as_deref(), Some(CONTENT));
+    for (nth, lie) in [Lie::Drops, Lie::DoesAndRefuses("fatal_error")].into_iter().enumerate() {
+        world.slack.next("files.completeUploadExternal", lie);
+        let key = format!("lost-{nth}");
+        world.ask(&SEND, &send(GENERAL, "f1", ""), &key).await.unwrap();
+        world.ask(&SEND, &send(GENERAL, "f1", ""), &key).await.unwrap();
+        assert_eq!(world.slack.posted("C1").len(), nth + 1, "shared once");
+    }
+    // It was not shared, and nothing of it is to be seen: another attempt may be made, and is.
+    world.slack.next("files.completeUploadExternal", Lie::Loses);
+    let lost = world.ask(&SEND, &send(GENERAL, "f1", ""), "not-done").await.unwrap_err();
+    assert_eq!(lost.0.code, "transient");
+    world.ask(&SEND, &send(GENERAL, "f1", ""), "not-done").await.unwrap();
+    assert_eq!(world.slack.posted("C1").len(), 3);
+    let gone = world.ask(&SEND, &send(GENERAL, "f2", ""), "gone").await.unwrap_err();
+    assert_eq!(gone.0.code, "permanent");
+    // What is taken back is the text and the file.
+    let delete = Delete { chat_jid: "slack:T1/group/G1".parse().unwrap(), id: sent.ids[0].clone() };
+    world.ask(&DELETE, &delete, "d").await.unwrap();
+    assert!(world.slack.posted("G1").is_empty() && world.slack.posted("D1").is_empty());
+    assert_eq!(world.slack.posted("C1").len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

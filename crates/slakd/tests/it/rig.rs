@@ -139,6 +139,16 @@ impl World {
         self.slakd = Some(Running { context, _serving: None, listening });
     }
 
+    /// slakd before a server that has the files of routd's, and nothing else of it: no agent runs here to send one.
+    pub async fn start_before(files: axum::Router) -> (Self, Serving) {
+        let mut world = Self::unstarted().await;
+        world.secrets([("SLACK_BOT_TOKEN", BOT_TOKEN), ("SLACK_SIGNING_SECRET", SIGNING)]);
+        let serving = kit::testing::serve_router(files).await;
+        world.routd_url.clone_from(&serving.url);
+        world.start_slakd().await;
+        (world, serving)
+    }
+
     pub async fn stop_slakd(&mut self) {
         let running = self.slakd.take().expect("slakd runs");
         running.context.stop.cancel();

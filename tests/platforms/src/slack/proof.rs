@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// # Panics
 /// Something was not as they expect it of Slack.
 pub async fn proven() -> bool {
-    let Some(python) = crate::tools::python(&["slack_sdk", "slack_bolt", "websocket"]) else {
+    let Some(python) = crate::tools::python(&["slack_sdk", "slack_bolt"]) else {
         return false;
     };
     let slack = Slack::start().await;
