@@ -8,8 +8,8 @@
 use crate::{address::Form, answers, source::SecretManagerSource, trouble::Trouble};
 use async_trait::async_trait;
 use secrets::{
-    Change, Name, Secret, SecretWriter, WriteError, Zeroizing,
-    remote::{changed, drops_previous},
+    Change, Malformed, Name, Secret, SecretWriter, WriteError, Zeroizing,
+    remote::{NotText, changed, drops_previous},
 };
 use serde_json::Map;
 
@@ -39,6 +39,10 @@ impl SecretWriter for SecretManagerSource {
             Err(trouble @ (Trouble::Forbidden { .. } | Trouble::ServiceDisabled)) => {
                 Err(WriteError::ReadOnly { place: place(), instead: trouble.to_string() })
             }
+            Err(Trouble::NotText(NotText(name))) => {
+                let cause = "the secret's JSON holds text, and it is not UTF-8 text";
+                Err(WriteError::Unfit { name, place: place(), cause: Malformed::because(cause) })
+            }
             Err(trouble) => Err(WriteError::Failed { place: place(), cause: trouble.into() }),
         }
     }
@@ -58,20 +62,27 @@ impl SecretManagerSource {
         if after == before {
             return Ok(());
         }
+        let is_dropping = replaced > 0 && drops_previous(changes);
+        // What is not to be accepted any more must not be the version before, nor may an older one
+        // take its place: the same again is the version before of itself.
+        let mut versions = if is_dropping { 2 } else { 1 };
         let mut expected = replaced + 1;
         for _ in 0..TRIES {
             let value = serde_json::to_vec(&after).map_err(|_| Trouble::Defect)?;
-            let value = Zeroizing::new(value);
-            let number = self.add(id, &value).await?;
+            let number = self.add(id, &Zeroizing::new(value)).await?;
             if number == expected {
-                return self.drop_replaced(id, replaced, &value, changes).await;
+                versions -= 1;
+            } else {
+                before = match self.object(id, number - 1).await {
+                    // What cannot be read any more cannot have been lost.
+                    Err(trouble) if trouble.is_withdrawal() => after,
+                    other => other?,
+                };
+                after = changed(&before, changes)?;
             }
-            before = match self.object(id, number - 1).await {
-                // What cannot be read any more cannot have been lost.
-                Err(trouble) if trouble.is_withdrawal() => after,
-                other => other?,
-            };
-            after = changed(&before, changes)?;
+            if versions == 0 {
+                return if is_dropping { self.manager.disable(id, replaced).await } else { Ok(()) };
+            }
             expected = number + 1;
         }
         Err(Trouble::Raced)
@@ -95,8 +106,11 @@ impl SecretManagerSource {
                         continue;
                     }
                     self.add(&id, value.expose()).await?;
-                    let replaced = latest.map_or(0, |version| version.number);
-                    self.drop_replaced(&id, replaced, value.expose(), changes).await?;
+                    if let Some(replaced) = latest.filter(|_| drops_previous(changes)) {
+                        // As in the other form.
+                        self.add(&id, value.expose()).await?;
+                        self.manager.disable(&id, replaced.number).await?;
+                    }
                 }
             }
         }
@@ -110,22 +124,6 @@ impl SecretManagerSource {
         }
         self.manager.create(id).await?;
         self.manager.add(id, value).await?.ok_or(Trouble::Status(404))
-    }
-
-    /// What is not to be accepted any more must not be the version before, nor may an older one take
-    /// its place: the same again is the version before of itself, and what was replaced is disabled.
-    async fn drop_replaced(
-        &self,
-        id: &str,
-        replaced: u64,
-        value: &[u8],
-        changes: &[Change<'_>],
-    ) -> Result<(), Trouble> {
-        if !drops_previous(changes) || replaced == 0 {
-            return Ok(());
-        }
-        self.add(id, value).await?;
-        self.manager.disable(id, replaced).await
     }
 
     async fn object(
