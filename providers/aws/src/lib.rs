@@ -37,6 +37,6 @@ mod trouble;
 mod write;
 
 pub use address::{Address, Ambient, Auth};
-pub use secrets::remote::AddressError;
+pub use secrets::remote::{AddressError, Silence};
 pub use source::Aws;
-pub use trouble::{Silence, Trouble};
+pub use trouble::Trouble;

@@ -6,7 +6,7 @@ use crate::{
     credentials::{Granted, exchange, identity},
     lease,
     transport::{CALL_TIMEOUT, Line, Transport},
-    trouble::{Silence, Trouble},
+    trouble::Trouble,
 };
 use aws_credential_types::{
     Credentials,
@@ -18,7 +18,7 @@ use aws_sdk_secretsmanager::{
     error::{ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use secrets::files::FileId;
+use secrets::{files::FileId, remote::Silence};
 use std::{
     error::Error,
     fmt,
@@ -274,7 +274,9 @@ pub(crate) fn told<E: ProvideErrorMetadata>(
     line: &Line,
 ) -> Failure {
     let (metadata, raw) = match error {
-        SdkError::TimeoutError(_) => return Failure::Trouble(Trouble::Silent(Silence::Late)),
+        SdkError::TimeoutError(_) => {
+            return Failure::Trouble(Trouble::Silent(Silence::Late(OPERATION_TIMEOUT)));
+        }
         SdkError::DispatchFailure(failure) => {
             let ours = failure.as_connector_error().and_then(Error::source);
             let ours = ours.and_then(|cause| cause.downcast_ref::<Trouble>()).cloned();

@@ -8,13 +8,13 @@ use crate::{
     prefix,
     queue::Queue,
     session::{Failure, Session},
-    trouble::{Silence, Trouble},
+    trouble::Trouble,
 };
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::primitives::{Blob, DateTime};
 use secrets::{
     Answer, Name, SecretSource, SecretWriter, SourceError, Zeroizing,
-    remote::{AddressError, Looks, counts},
+    remote::{AddressError, Looks, Silence, counts},
 };
 use std::{
     collections::BTreeSet,
@@ -266,7 +266,7 @@ impl SecretSource for Aws {
             Some(outcome) => outcome,
             None => match timeout(LOOK_TIMEOUT, self.look(&mut look)).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Trouble::Silent(Silence::Late)),
+                Err(_) => Err(Trouble::Silent(Silence::Late(LOOK_TIMEOUT))),
             },
         };
         let entry = look.end(outcome).map_err(|trouble| trouble.at(self.place()))?;

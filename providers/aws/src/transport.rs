@@ -3,7 +3,7 @@
 //! An HTTP client as the SDK wants one. What fails is put into the SDK's error as a [`Trouble`], and comes out of it
 //! again as that: nothing that another library says of it goes any further.
 
-use crate::trouble::{Silence, Trouble};
+use crate::trouble::Trouble;
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -18,10 +18,12 @@ use reqwest::{
     header::{HeaderName, HeaderValue},
     redirect,
 };
-use secrets::{Zeroizing, remote::Budget};
+use secrets::{
+    Zeroizing,
+    remote::{Budget, Ended, Silence},
+};
 use std::{
-    error::Error,
-    fmt, io,
+    fmt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -129,6 +131,8 @@ impl Line {
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: reqwest::Client,
+    /// How long one call may take.
+    patience: Duration,
     line: Arc<Line>,
 }
 
@@ -165,13 +169,13 @@ impl Transport {
             ca_file.map_or(Trouble::Silent(Silence::Tls), |path| Trouble::Roots(path.to_owned()))
         };
         let http = builder.build().map_err(unusable)?;
-        Ok(Self { http, line })
+        Ok(Self { http, patience, line })
     }
 
     /// Makes one call. Any status is an answer.
     pub(crate) async fn send(&self, request: reqwest::Request) -> Result<HttpResponse, Trouble> {
         self.line.take()?;
-        let mut answer = self.http.execute(request).await.map_err(|error| silence(&error))?;
+        let mut answer = self.http.execute(request).await.map_err(|error| self.silence(&error))?;
         let text = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let number = |name: &str| text(name).and_then(|text| text.trim().parse().ok());
         let date = text("date").and_then(|text| OffsetDateTime::parse(text, &Rfc2822).ok());
@@ -183,7 +187,7 @@ impl Transport {
         };
         self.line.heard(date.map(SystemTime::from), wait);
         let mut body = Zeroizing::new(Vec::new());
-        while let Some(piece) = answer.chunk().await.map_err(|error| silence(&error))? {
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.silence(&error))? {
             if body.len() + piece.len() > ANSWER_BYTES_MAX {
                 return Err(Trouble::TooLong);
             }
@@ -198,6 +202,12 @@ impl Transport {
             }
         }
         Ok(response)
+    }
+
+    /// How a call ended, by its kind: the error itself may hold an address with more than that in it.
+    fn silence(&self, error: &reqwest::Error) -> Trouble {
+        let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+        Trouble::Silent(Silence::of(error, Ended { is_timeout, is_connect, limit: self.patience }))
     }
 
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, Trouble> {
@@ -225,7 +235,7 @@ impl HttpConnector for Transport {
         HttpConnectorFuture::new(async move {
             answer.await.map_err(|trouble| match trouble {
                 // Those that the SDK tries once more.
-                Trouble::Silent(Silence::Late) => ConnectorError::timeout(trouble.into()),
+                Trouble::Silent(Silence::Late(_)) => ConnectorError::timeout(trouble.into()),
                 Trouble::Silent(Silence::Broken | Silence::Refused) => {
                     ConnectorError::io(trouble.into())
                 }
@@ -249,33 +259,4 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Transport")
     }
-}
-
-/// How a call ended, by its kind: the error itself may hold an address with more than that in it.
-fn silence(error: &reqwest::Error) -> Trouble {
-    let mut kind = None;
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            kind = Some(io.kind());
-            // What TLS says is inside of an error of input and output.
-            cause = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
-            continue;
-        }
-        cause = inner.source();
-    }
-    let silence = match kind {
-        _ if error.is_timeout() => Silence::Late,
-        Some(io::ErrorKind::ConnectionRefused) => Silence::Refused,
-        Some(io::ErrorKind::TimedOut) => Silence::Late,
-        Some(io::ErrorKind::InvalidData) => Silence::Tls,
-        _ if !error.is_connect() => Silence::Broken,
-        Some(
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::BrokenPipe,
-        ) => Silence::Broken,
-        _ => Silence::NoWay,
-    };
-    Trouble::Silent(silence)
 }
