@@ -4,6 +4,7 @@ use crate::{
     api::{Api, CallError, bearer},
     chat::{Chat, is_id},
     credentials::Token,
+    reconcile,
 };
 use adapter::{Handing, OpenFile, Trouble, capped};
 use futures::{StreamExt, TryStreamExt};
@@ -75,11 +76,10 @@ async fn share(
     // The file is ours alone, so whether it was shared says whether the call was carried out.
     for wait in LOOKS {
         sleep(wait).await;
-        let info = api.call("files.info", &vec![("file", id.to_owned())]).await;
-        match info {
-            Ok(info) if is_shared(&info) => return Ok(()),
-            Ok(_) => {}
-            Err(_) => return Err(Trouble::Ambiguous(why)),
+        match reconcile::ask(api, "files.info", &vec![("file", id.to_owned())]).await {
+            Some(info) if is_shared(&info) => return Ok(()),
+            Some(_) => {}
+            None => return Err(Trouble::Ambiguous(why)),
         }
     }
     Err(Trouble::Transient(why))

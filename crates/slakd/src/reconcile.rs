@@ -9,7 +9,7 @@ use crate::{
     chat::is_ts,
     platform::chat_of,
 };
-use adapter::{Found, Handing};
+use adapter::{Found, Handing, Trouble};
 use proto::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -20,6 +20,16 @@ const EVENT_TYPE: &str = "arizuko_delivery";
 /// The waits before each look.
 const LOOKS: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(1_500), Duration::from_millis(3_000)];
+/// The waits before something is asked again that Slack did not answer.
+const AGAIN: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(20),
+];
+/// The longest pause of Slack's that is waited out.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How far back it is looked for, in milliseconds: longer than routd hands a message over.
 const BACK_MS: i64 = 25 * 60 * 60 * 1_000;
 /// Messages asked for at once.
@@ -57,6 +67,24 @@ pub(crate) async fn find(
     Found::NotOut
 }
 
+/// Asks something that clears up a doubt, and again while Slack is not well, wants a pause, or waits for another token:
+/// what is not known in the end is never known.
+pub(crate) async fn ask(api: &Api, method: &'static str, form: &Form) -> Option<Value> {
+    for wait in AGAIN {
+        let error = match api.call(method, form).await {
+            Ok(answer) => return Some(answer),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "it cannot be seen yet whether something is out");
+        match error.trouble(true) {
+            Trouble::RateLimited { wait: asked, .. } => sleep(asked.min(PAUSE_MAX)).await,
+            Trouble::Transient(_) | Trouble::Refused(_) => sleep(wait).await,
+            _ => return None,
+        }
+    }
+    None
+}
+
 async fn look(api: &Api, thread: Option<&str>, handing: &Handing<'_>, now: Timestamp) -> Found {
     let Ok(chat) = chat_of(handing.chat) else { return Found::Unknown };
     let method = if thread.is_some() { "conversations.replies" } else { "conversations.history" };
@@ -73,13 +101,7 @@ async fn look(api: &Api, thread: Option<&str>, handing: &Handing<'_>, now: Times
         if !cursor.is_empty() {
             form.push(("cursor", cursor));
         }
-        let page = match api.call(method, &form).await {
-            Ok(page) => page,
-            Err(error) => {
-                tracing::warn!(%error, "it cannot be seen whether a message is out");
-                return Found::Unknown;
-            }
-        };
+        let Some(page) = ask(api, method, &form).await else { return Found::Unknown };
         let Some(messages) = page["messages"].as_array() else { return Found::Unknown };
         let ours = messages.iter().find(|one| is_marked(one, handing.key, handing.index));
         if let Some(ts) = ours.and_then(|one| one["ts"].as_str()).filter(|ts| is_ts(ts)) {

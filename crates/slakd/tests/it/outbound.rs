@@ -110,6 +110,13 @@ async fn a_message_whose_answer_is_lost_is_looked_for_and_never_posted_twice() {
         assert_eq!(at.unwrap()["ts"], sent.ids[0].as_str(), "{lie:?}: under the id that it has");
         assert_eq!(world.slack.calls("chat.postMessage").len() - before, calls, "{lie:?}");
     }
+    // The history is not to be had at once either, and is waited for.
+    world.slack.next("chat.postMessage", Lie::Drops);
+    world.slack.next("conversations.history", Lie::RateLimits(1));
+    world.slack.next("conversations.history", Lie::Breaks(503));
+    world.send(GENERAL, "patient", "patience").await.unwrap();
+    assert_eq!(world.slack.posted("C1").iter().filter(|one| *one == "patience").count(), 1);
+    assert_eq!(world.slack.impatient(), Vec::<String>::new());
     // In a thread it is looked for there.
     let thread = world.slack.says("U1", "C1", "a thread");
     let root = thread["event"]["ts"].as_str().unwrap().to_owned();

@@ -174,9 +174,8 @@ fn post(inner: &mut Inner, given: &Value) -> Result<Value, Refusal> {
         return Err("thread_not_found");
     }
     let metadata = structured(given, "metadata");
-    if !metadata.is_null()
-        && !(metadata["event_type"].is_string() && metadata["event_payload"].is_object())
-    {
+    let is_whole = metadata["event_type"].is_string() && metadata["event_payload"].is_object();
+    if !(metadata.is_null() || is_whole) {
         return Err("invalid_metadata_format");
     }
     let mut message = json!({"text": said});

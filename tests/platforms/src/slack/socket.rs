@@ -25,6 +25,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the library says what a refusal is")]
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let mut token = None;
     let check = |request: &Request, response: Response| {
