@@ -139,6 +139,11 @@ pub fn chain(
     specs(instance)?.iter().map(make).collect()
 }
 
+/// Whether one of the sources of `instance` is a server.
+pub fn has_server(instance: &Instance) -> bool {
+    specs(instance).is_ok_and(|specs| specs.iter().any(|spec| matches!(spec, Spec::Remote(_))))
+}
+
 fn specs(instance: &Instance) -> Result<Vec<Spec>, Failure> {
     if let Some(specs) = instance.settings.get(&SECRETS_SOURCES)? {
         return Ok(specs);

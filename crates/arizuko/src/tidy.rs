@@ -17,7 +17,8 @@ use secrets::{Change, Name, seal::SECRETS_KEY};
 use std::{collections::BTreeMap, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked at: a quarter of the overlap, and not less or more often than this.
+/// How often it is looked at: once an overlap where a source is a server, else a quarter of the overlap, and not more
+/// or less often than this.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// The longest wait after it failed.
 const INTERVAL_FAILED: Duration = Duration::from_secs(60 * 60);
@@ -25,7 +26,12 @@ const INTERVAL_FAILED: Duration = Duration::from_secs(60 * 60);
 /// Looks again and again, until `stop`.
 pub async fn run(instance: Instance, environment: Environment, stop: CancellationToken) {
     let overlap = instance.settings.get(&kit::SECRETS_OVERLAP).unwrap_or(INTERVAL.1);
-    let usual = (overlap / 4).clamp(INTERVAL.0, INTERVAL.1);
+    // Each look at a server is a call that somebody pays for.
+    let usual = if sources::has_server(&instance) {
+        overlap.max(INTERVAL.0)
+    } else {
+        (overlap / 4).clamp(INTERVAL.0, INTERVAL.1)
+    };
     let mut wait = usual;
     loop {
         tokio::select! {
