@@ -48,7 +48,10 @@ pub use settings::SETTINGS;
 use adapter::{Adapter, Routd, Spool};
 use kit::{Context, StartError};
 use secrets::AnyBundle;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// To connect to Slack.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// The secrets that slakd needs, besides its service key.
 pub const BUNDLES: &[&dyn AnyBundle] =
@@ -66,8 +69,9 @@ pub async fn start(context: Context) -> Result<axum::Router, StartError> {
     let signing = context.secrets.watch_optional(&credentials::SIGNING).await?;
     let routd = Routd::of(&context, &credentials::CHANNEL_SECRET).await?;
     let spool = Spool::open(&context).await?;
-    let client = kit::client_builder().user_agent(concat!("arizuko/", env!("CARGO_PKG_VERSION")));
-    let client = client.build().map_err(|error| {
+    let agent = concat!("arizuko/", env!("CARGO_PKG_VERSION"));
+    let client = kit::client_builder().connect_timeout(CONNECT).user_agent(agent).build();
+    let client = client.map_err(|error| {
         StartError::Other("the client for Slack could not be made".into(), Some(error.into()))
     })?;
     let web = api::Api::new(client, url, bot);
