@@ -4,7 +4,7 @@ use crate::{
     api::Api,
     event::{self, Channel, Heard, Pane, Post, Verb},
     figures::{Figures, Outcome},
-    names::Names,
+    names::{Names, tidy},
     text::{self, Ref},
 };
 use adapter::{Event, Spool, SpoolError};
@@ -73,7 +73,8 @@ impl Inbound {
             wanted.push(writer.clone());
         }
         self.names.learn(wanted, Instant::now() + NAMES).await;
-        let sender_name = self.names.get(&writer).or_else(|| post.user_name.clone());
+        let told = || post.user_name.as_deref().map(tidy).filter(|name| !name.is_empty());
+        let sender_name = self.names.get(&writer).or_else(told);
         let content = match post.verb {
             Verb::Message | Verb::Mention | Verb::Edit | Verb::Command => {
                 text::readable(&post.text, |one| self.names.get(one))

@@ -126,6 +126,6 @@ impl Names {
 }
 
 /// A name on one line, and of a length that routd takes.
-fn tidy(name: &str) -> String {
+pub(crate) fn tidy(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(60).collect()
 }
