@@ -65,7 +65,7 @@ pub(crate) async fn exchange(auth: &Auth, clients: &Clients) -> Result<Granted, 
                             refused(code.unwrap_or("403"))
                         }
                         Refusal::Status(400..500) => refused(code.unwrap_or("another reason")),
-                        other => other.as_trouble("sts:AssumeRoleWithWebIdentity"),
+                        other => other.into_trouble("sts:AssumeRoleWithWebIdentity"),
                     },
                     Failure::Trouble(trouble) => trouble,
                 })?;

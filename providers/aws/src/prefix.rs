@@ -119,7 +119,7 @@ async fn read(
                 ask.set_next_token(page.clone()).send()
             })
             .await
-            .map_err(|failure| failure.as_trouble("secretsmanager:BatchGetSecretValue"))?;
+            .map_err(|failure| failure.into_trouble("secretsmanager:BatchGetSecretValue"))?;
         for error in answer.errors.unwrap_or_default() {
             if let (Some(name), Some(reason)) = (name_of(error.secret_id()), refused(&error)?) {
                 // The value before a rotation is removed by us: that it is on its way out is that it is gone.
@@ -153,7 +153,7 @@ fn refused(error: &ApiErrorType) -> Result<Option<&'static str>, Trouble> {
                 "secretsmanager:GetSecretValue on {}",
                 error.secret_id().unwrap_or_default()
             );
-            Err(other.as_trouble(&what))
+            Err(other.into_trouble(&what))
         }
     }
 }

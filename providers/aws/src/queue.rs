@@ -160,5 +160,5 @@ impl Queue {
 }
 
 fn trouble(failure: Failure) -> Trouble {
-    failure.as_trouble("the queue")
+    failure.into_trouble("the queue")
 }

@@ -305,9 +305,9 @@ impl From<Trouble> for Failure {
 impl Failure {
     /// What is wrong, where no refusal means anything to whoever asked. `what` is what was done, such as
     /// `secretsmanager:GetSecretValue on NAME`.
-    pub(crate) fn as_trouble(self, what: &str) -> Trouble {
+    pub(crate) fn into_trouble(self, what: &str) -> Trouble {
         match self {
-            Self::Refused(refusal, _) => refusal.as_trouble(what),
+            Self::Refused(refusal, _) => refusal.into_trouble(what),
             Self::Trouble(trouble) => trouble,
         }
     }
@@ -315,7 +315,7 @@ impl Failure {
 
 impl Refusal {
     /// What is wrong, with what was done.
-    pub(crate) fn as_trouble(self, what: &str) -> Trouble {
+    pub(crate) fn into_trouble(self, what: &str) -> Trouble {
         match self {
             Self::Denied => Trouble::Forbidden(what.to_owned()),
             Self::Key => Trouble::Key(what.to_owned()),

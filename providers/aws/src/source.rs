@@ -177,7 +177,7 @@ pub(crate) async fn describe(session: &mut Session, secret: &str) -> Result<Seen
         Ok(answer) => answer,
         Err(Failure::Refused(Refusal::NotFound, _)) => return Ok(Seen::Nothing),
         Err(failure) => {
-            return Err(failure.as_trouble(&format!("secretsmanager:DescribeSecret on {secret}")));
+            return Err(failure.into_trouble(&format!("secretsmanager:DescribeSecret on {secret}")));
         }
     };
     let arn = answer.arn.ok_or(Trouble::Garbled)?;
@@ -215,7 +215,7 @@ pub(crate) async fn labelled(
         }
         Err(Failure::Refused(Refusal::NotFound, _)) => Ok(None),
         Err(failure) => {
-            Err(failure.as_trouble(&format!("secretsmanager:GetSecretValue on {secret}")))
+            Err(failure.into_trouble(&format!("secretsmanager:GetSecretValue on {secret}")))
         }
     }
 }

@@ -127,7 +127,7 @@ async fn replace(
 ) -> Result<Option<String>, Trouble> {
     let text = written(map)?;
     let put = |failure: Failure| {
-        failure.as_trouble(&format!("secretsmanager:PutSecretValue on {secret}"))
+        failure.into_trouble(&format!("secretsmanager:PutSecretValue on {secret}"))
     };
     let stored = session
         .call(|sm| {
@@ -155,7 +155,8 @@ async fn replace(
         Ok(_) => Ok(Some(id)),
         Err(Failure::Refused(Refusal::Request(_) | Refusal::NotFound, _)) => Ok(None),
         Err(failure) => {
-            Err(failure.as_trouble(&format!("secretsmanager:UpdateSecretVersionStage on {secret}")))
+            Err(failure
+                .into_trouble(&format!("secretsmanager:UpdateSecretVersionStage on {secret}")))
         }
     }
 }
@@ -241,7 +242,7 @@ async fn put(session: &mut Session, secret: &str, value: &[u8]) -> Result<bool, 
         Ok(_) => Ok(true),
         Err(Failure::Refused(Refusal::NotFound, _)) => Ok(false),
         Err(failure) => {
-            Err(failure.as_trouble(&format!("secretsmanager:PutSecretValue on {secret}")))
+            Err(failure.into_trouble(&format!("secretsmanager:PutSecretValue on {secret}")))
         }
     }
 }
@@ -270,7 +271,7 @@ async fn create(session: &mut Session, secret: &str, value: &[u8]) -> Result<Mad
         Err(Failure::Refused(Refusal::Exists, _)) => Ok(Made::There),
         Err(Failure::Refused(Refusal::Deleted, _)) => Ok(Made::NotFree),
         Err(failure) => {
-            Err(failure.as_trouble(&format!("secretsmanager:CreateSecret on {secret}")))
+            Err(failure.into_trouble(&format!("secretsmanager:CreateSecret on {secret}")))
         }
     }
 }
@@ -283,7 +284,7 @@ async fn delete(session: &mut Session, secret: &str) -> Result<(), Trouble> {
     match gone {
         Ok(_) | Err(Failure::Refused(Refusal::NotFound, _)) => Ok(()),
         Err(failure) => {
-            Err(failure.as_trouble(&format!("secretsmanager:DeleteSecret on {secret}")))
+            Err(failure.into_trouble(&format!("secretsmanager:DeleteSecret on {secret}")))
         }
     }
 }
