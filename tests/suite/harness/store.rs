@@ -108,6 +108,7 @@ impl Store {
             Server::Aws(moto) => moto
                 .get_secret_value(ENTRY, "AWSCURRENT")
                 .map_or(Value::Null, |text| serde_json::from_str(&text).unwrap()),
+            Server::Gcp(gcp, _) if gcp.states(ENTRY).is_empty() => Value::Null,
             Server::Gcp(_, client) => {
                 let payload = client.lock().unwrap().access(ENTRY, "latest");
                 serde_json::from_slice(&payload).unwrap()

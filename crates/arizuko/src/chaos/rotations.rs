@@ -46,8 +46,10 @@ use std::{
 use tokio::task::JoinSet;
 use units::{Proves, SourceKind, Unit, units};
 
-/// How long a replaced value is accepted in such a run.
+/// How long a replaced value is accepted in such a run: longer than a change takes to reach every daemon.
 const OVERLAP: Duration = Duration::from_millis(1500);
+/// The same where a server has to be asked for it.
+const SERVER_OVERLAP: Duration = Duration::from_secs(5);
 /// How often a server is asked, beside the looks that a refused credential asks for.
 const SERVER_POLL: &str = "1s";
 /// How often the senders are given their share.
@@ -82,7 +84,16 @@ pub fn tell(fleet: &mut Fleet, wanted: &Wanted) {
         fleet.set("SECRETS_SOURCES", remote.url());
         fleet.set(sources::SECRETS_POLL_INTERVAL.name, SERVER_POLL);
     }
-    fleet.set(kit::SECRETS_OVERLAP.name, &format!("{}ms", OVERLAP.as_millis()));
+    fleet.set(kit::SECRETS_OVERLAP.name, &format!("{}ms", wanted.overlap().as_millis()));
+}
+
+impl Wanted {
+    const fn overlap(&self) -> Duration {
+        match self.from {
+            From::Server(_) => SERVER_OVERLAP,
+            From::Dotenv | From::Directory => OVERLAP,
+        }
+    }
 }
 
 /// Gives every secret that there is a first value, where the daemons of `fleet` will look for it.
@@ -137,7 +148,7 @@ pub async fn run(
     let instance = stage.instance().clone();
     let edge = format!("{}:8443", stage.fleet.address()).parse().map_err(defect)?;
     let http = stage.http.clone();
-    let desk = Arc::new(Desk::new(&instance, environment, source, OVERLAP, http, edge));
+    let desk = Arc::new(Desk::new(&instance, environment, source, wanted.overlap(), http, edge));
     let shown = Arc::new(Shown::default());
     first_certificate.into_iter().for_each(|der| shown.issue(der));
     let (mut always, mut readers) = (JoinSet::new(), Readers::new(&instance)?);
@@ -181,7 +192,7 @@ pub async fn run(
     compare(&desk, &units, wanted.count, &before, &after);
     always.shutdown().await;
     let tally = std::mem::take(&mut *desk.tally());
-    Ok(Rotated::new(wanted.from.kind(), OVERLAP, wanted.count, tally))
+    Ok(Rotated::new(wanted.from.kind(), desk.overlap, wanted.count, tally))
 }
 
 /// Each daemon is to have taken up each value of each name that it reads, once.
