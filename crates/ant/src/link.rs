@@ -217,11 +217,13 @@ impl Link {
 
     /// Says that a file cannot be brought, once.
     pub async fn no_file(&self, id: i64, reason: String) {
-        let path = NO_FILE.route.path.replace("{id}", &id.to_string());
         let said = NoFile { id, reason };
-        let call = self.http.post(format!("{ORIGIN}{path}")).json(&said).timeout(ONE_REPORT);
-        if let Err(error) = call.send().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a refusal was lost");
+        if let Err(miss) = self.call("refuse a file", NO_FILE, &said, ONE_REPORT).await {
+            let error: &dyn std::error::Error = match &miss {
+                Miss::Passing(error) => error,
+                Miss::Final(error) => error,
+            };
+            tracing::warn!(error, "a refusal was lost");
         }
     }
 

@@ -45,7 +45,7 @@ pub const BRING_FILE: Route = Route::new(
 
 /// Says why a file that is wanted cannot be brought.
 pub const NO_FILE: Endpoint<NoFile, Nothing> = Endpoint::post(
-    "/turn/files/wanted/{id}/refusal",
+    "/turn/files/refused",
     Needs::Socket,
     "Says why a file of the home cannot be sent",
 );

@@ -41,7 +41,7 @@ async fn what_came_is_in_the_home_before_the_harness_begins_and_what_cannot_be_h
     }
     let result = routd.serve().await;
     let home = |name: &str| fs::read(routd.home.path().join(name));
-    assert_eq!(home("inbox/1-0-a.bin").unwrap(), whole);
+    assert!(home("inbox/1-0-a.bin").unwrap() == whole);
     assert_eq!(home("inbox/2-0-b.txt").unwrap(), b"ours");
     assert_eq!(home("theirs").unwrap(), b"theirs", "a link in its place is not followed");
     let text = result.text.unwrap();
@@ -119,7 +119,7 @@ async fn a_file_of_the_home_is_brought_and_nothing_else_is_whatever_the_agent_sa
     }
     let brought = std::mem::take(&mut routd.book().brought);
     let sent: Vec<_> = brought.into_iter().filter_map(|(_, brought)| brought.ok()).collect();
-    assert_eq!(sent, [whole.clone(), whole.clone(), whole], "and no byte of anything else");
+    assert!(sent == [whole.clone(), whole.clone(), whole], "and no byte of anything else");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn what_came_is_sent_back_and_a_routd_that_wants_no_files_is_left_alone() 
     asked.files = vec![file("7-0", "7-0-a.bin", None)];
     routd.book().next(asked);
     assert_eq!(routd.serve().await.text.unwrap(), "I sent back what came: 1.");
-    assert_eq!(routd.book().brought, [(1, Ok(bytes(300_000)))]);
+    assert!(routd.book().brought == [(1, Ok(bytes(300_000)))]);
     let key = routd.book().calls[0].1.clone();
     assert_eq!(key.as_deref(), Some("turn-1/2/1"), "under a key, as every change");
     assert_eq!(routd.answer(&["back"]).await.text.unwrap(), "No file came with that.");

@@ -8,11 +8,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
-use proto::Timestamp;
 use proto::turn::{
-    Harness, InputMessage, MCP_IDEMPOTENCY_KEY, SteerAsk, Steered, TurnAccepted, TurnEvents,
-    TurnInput, TurnResult, Wanted, WantedAsk, WantedFile,
+    Harness, InputMessage, MCP_IDEMPOTENCY_KEY, NoFile, SteerAsk, Steered, TurnAccepted,
+    TurnEvents, TurnInput, TurnResult, Wanted, WantedAsk, WantedFile,
 };
+use proto::{Nothing, Timestamp};
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
@@ -279,7 +279,7 @@ fn router(shared: Shared, mcp: Mcp) -> Router {
         .route("/turn/files/{id}", routing::get(get_file))
         .route("/turn/files/wanted", routing::post(post_wanted))
         .route("/turn/files/wanted/{id}", routing::put(put_file))
-        .route("/turn/files/wanted/{id}/refusal", routing::post(post_refusal))
+        .route("/turn/files/refused", routing::post(post_refusal))
         .route("/model/anthropic/v1/messages", routing::post(post_messages))
         .with_state(shared.clone())
         .route_service("/mcp", service)
@@ -350,13 +350,13 @@ async fn post_wanted(State(shared): State<Shared>, Json(ask): Json<WantedAsk>) -
 }
 
 async fn put_file(State(shared): State<Shared>, Path(id): Path<i64>, body: Bytes) -> StatusCode {
-    shared.change(|book| book.brought.push((id, Ok(body.to_vec()))));
+    shared.change(|book| book.is_brought(id, Ok(body.to_vec())));
     StatusCode::OK
 }
 
-async fn post_refusal(State(shared): State<Shared>, Path(id): Path<i64>, Json(said): Json<Value>) {
-    let reason = said["reason"].as_str().unwrap().to_owned();
-    shared.change(|book| book.brought.push((id, Err(reason))));
+async fn post_refusal(State(shared): State<Shared>, Json(said): Json<NoFile>) -> Json<Nothing> {
+    shared.change(|book| book.is_brought(said.id, Err(said.reason)));
+    Json(Nothing {})
 }
 
 async fn post_messages(
@@ -443,7 +443,7 @@ impl Tools {
         let mut changed = self.0.changed.subscribe();
         let id = self.0.change(|book| {
             book.calls.push(("send_file".into(), key));
-            let id = i64::try_from(book.wanted.len()).unwrap() + 1;
+            let id = i64::try_from(book.wanted.len() + book.brought.len()).unwrap() + 1;
             book.wanted.push(WantedFile { id, path, max_bytes: 1 << 20 });
             id
         });
@@ -477,6 +477,11 @@ impl Book {
         let messages = input(Harness::Offline, &prompt).messages;
         let upto = self.waiting.last().map_or(taken, |(seq, _)| *seq);
         Steered { upto, messages, prompt: prompt.join("\n"), files: Vec::new() }
+    }
+
+    fn is_brought(&mut self, id: i64, file: Result<Vec<u8>, String>) {
+        self.wanted.retain(|one| one.id != id);
+        self.brought.push((id, file));
     }
 
     /// What a tool says of a file, once it is known.
