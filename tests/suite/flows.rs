@@ -22,4 +22,3 @@ mod rotation_load;
 mod rotation_order;
 mod schedules;
 mod stores;
-mod telegram;
