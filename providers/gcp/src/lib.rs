@@ -44,6 +44,6 @@ mod version;
 mod write;
 
 pub use address::{Address, Auth, Form, Subscription};
-pub use secrets::remote::AddressError;
+pub use secrets::remote::{AddressError, Silence};
 pub use source::SecretManagerSource;
-pub use trouble::{Silence, Trouble};
+pub use trouble::Trouble;

@@ -4,9 +4,12 @@ use crate::{
     address::Address,
     answers,
     transport::{Reply, Request, Transport},
-    trouble::{Silence, Trouble},
+    trouble::Trouble,
 };
-use secrets::{Secret, remote::Budget};
+use secrets::{
+    Secret,
+    remote::{Budget, Silence},
+};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,

@@ -12,7 +12,7 @@ use crate::{
     transport::Request,
     trouble::Trouble,
 };
-use secrets::Zeroizing;
+use secrets::{Zeroizing, remote::Silence};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -99,7 +99,7 @@ impl Push {
         let wish = serde_json::json!({ "maxMessages": MESSAGES });
         let body = match self.call("pull", &wish, PULL_TIMEOUT).await {
             // Nothing came, and the server went on waiting.
-            Err(Trouble::Silent(crate::trouble::Silence::Late)) => return Ok(0),
+            Err(Trouble::Silent(Silence::Late(_))) => return Ok(0),
             body => body?,
         };
         let events = answers::pulled(&body)?;

@@ -2,19 +2,18 @@
 
 use crate::{
     address::{Address, Auth},
-    trouble::{Silence, Trouble},
+    trouble::Trouble,
 };
 use reqwest::{
     Certificate, Method, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
-use secrets::{Secret, Zeroizing, bearer_header};
-use std::{
-    error::Error,
-    io,
-    time::{Duration, SystemTime},
+use secrets::{
+    Secret, Zeroizing, bearer_header,
+    remote::{Ended, Silence},
 };
+use std::time::{Duration, SystemTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 /// How long making a connection may take.
@@ -162,29 +161,6 @@ fn date(text: &str) -> Option<SystemTime> {
 
 /// How a call ended, by its kind: the error itself may hold an address with more than that in it.
 fn silence(error: &reqwest::Error) -> Trouble {
-    let mut kind = None;
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            kind = Some(io.kind());
-            // What TLS says is inside of an error of input and output.
-            cause = io.get_ref().map(|inner| inner as &(dyn Error + 'static));
-            continue;
-        }
-        cause = inner.source();
-    }
-    let silence = match kind {
-        _ if error.is_timeout() => Silence::Late,
-        Some(io::ErrorKind::ConnectionRefused) => Silence::Refused,
-        Some(io::ErrorKind::TimedOut) => Silence::Late,
-        Some(io::ErrorKind::InvalidData) => Silence::Tls,
-        _ if !error.is_connect() => Silence::Broken,
-        Some(
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::BrokenPipe,
-        ) => Silence::Broken,
-        _ => Silence::NoWay,
-    };
-    Trouble::Silent(silence)
+    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+    Trouble::Silent(Silence::of(error, Ended { is_timeout, is_connect, limit: CALL_TIMEOUT }))
 }

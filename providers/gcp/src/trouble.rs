@@ -1,6 +1,6 @@
 //! What can go wrong, by what an operator does about it. Never a word of what the server said.
 
-use secrets::SourceError;
+use secrets::{SourceError, remote::Silence};
 use std::{path::PathBuf, time::Duration};
 
 /// Why Secret Manager did not give what was asked for.
@@ -104,26 +104,6 @@ pub enum Trouble {
     /// A programming error, told instead of a panic.
     #[error("the request could not be made; this is a defect")]
     Defect,
-}
-
-/// How a call ended without an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Silence {
-    /// Nobody listens there.
-    #[error("the connection was refused")]
-    Refused,
-    /// It ended in the middle.
-    #[error("the connection broke")]
-    Broken,
-    /// It took too long.
-    #[error("no answer within {} s", crate::transport::CALL_TIMEOUT.as_secs())]
-    Late,
-    /// TLS did not come about.
-    #[error("no TLS with it: its certificate is not believed (see ca_file=) or it speaks no TLS")]
-    Tls,
-    /// The name is not known, or there is no way to it.
-    #[error("it cannot be reached; see the network, and the hosts in its URL")]
-    NoWay,
 }
 
 impl Trouble {

@@ -33,6 +33,6 @@ mod trouble;
 mod write;
 
 pub use address::{Address, Auth};
-pub use secrets::remote::AddressError;
+pub use secrets::remote::{AddressError, Silence};
 pub use source::Vault;
 pub use trouble::Trouble;
