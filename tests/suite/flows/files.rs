@@ -29,10 +29,6 @@ fn byte(at: usize) -> u8 {
     u8::try_from(at.wrapping_mul(31).wrapping_add(at / MIB) % 251).unwrap()
 }
 
-fn large() -> Vec<u8> {
-    (0..LARGE).map(byte).collect()
-}
-
 /// A platform's adapter, as small as one can be.
 #[derive(Clone)]
 struct Adapter {
