@@ -57,7 +57,16 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "reqwest",
-        &["kit", "ant", "routd", "slakd", "teled", "provider-aws", "provider-gcp", "provider-vault"],
+        &[
+            "kit",
+            "ant",
+            "routd",
+            "slakd",
+            "teled",
+            "provider-aws",
+            "provider-gcp",
+            "provider-vault",
+        ],
         "calls between daemons go through kit's Peer; the others' are those that leave the suite",
     ),
     ("frankenstein", &["teled"], "Telegram is teled's"),

@@ -105,8 +105,7 @@ async fn health(context: Context, started_at: Timestamp) -> Result<Health, Failu
 
 async fn ready(context: Context) -> Response {
     let ready = context.health.is_ready();
-    let (mut waiting_for, mut degraded) =
-        (context.health.waiting_for(), context.health.troubles());
+    let (mut waiting_for, mut degraded) = (context.health.waiting_for(), context.health.troubles());
     degraded.extend(context.secrets.degraded());
     degraded.extend(context.stores.troubles());
     if !ready {

@@ -69,7 +69,7 @@ mod tests {
             ("private", 42, "telegram:user/42"),
             ("group", -7, "telegram:group/-7"),
             ("supergroup", -100_123, "telegram:group/-100123"),
-            ("channel", -100_9, "telegram:channel/-1009"),
+            ("channel", -1009, "telegram:channel/-1009"),
         ] {
             let chat =
                 serde_json::from_value(serde_json::json!({ "id": id, "type": kind })).unwrap();

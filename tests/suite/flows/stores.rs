@@ -40,7 +40,10 @@ fn taken_up(kind: &str) {
     let began = Instant::now();
     store.set(&[("AUTHD_SERVICE_KEY", &"n".repeat(40)), ("CHANNEL_SECRET", &"c".repeat(40))]);
     suite.newer(&ALL, &before);
-    eprintln!("{kind}: every daemon had it {:?} after the write, asking every 4 s", began.elapsed());
+    eprintln!(
+        "{kind}: every daemon had it {:?} after the write, asking every 4 s",
+        began.elapsed()
+    );
     assert_eq!(suite.ok(&["ask", "hello again"]).trim(), reply_of("hello again"));
     let after = suite.secrets();
     assert_ne!(version(&before), version(&after), "the source's own version is another");

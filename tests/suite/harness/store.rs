@@ -78,7 +78,8 @@ impl Store {
                 format!("vault+{base}/kv/{ENTRY}?auth=token&token_file={}{more}", file.display())
             }
             Server::Aws(moto) => {
-                let may_all = json!([{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]);
+                let may_all =
+                    json!([{"Effect": "Allow", "Action": "secretsmanager:*", "Resource": "*"}]);
                 let role = moto.role("arizuko", &may_all);
                 let file = moto.file("web-identity", "a.projected.token");
                 format!(

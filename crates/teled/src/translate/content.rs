@@ -99,91 +99,73 @@ pub(super) fn service(message: &Message) -> Option<(String, &'static str)> {
     left.map(|person| (format!("{} left", address::name(person)), "leave"))
 }
 
+/// A file as Telegram tells of it.
+struct Told<'a> {
+    id: &'a str,
+    size: Option<u64>,
+    name: Option<&'a str>,
+    mime: Option<&'a str>,
+    /// The name and the media type, where Telegram has none.
+    like: (&'static str, &'static str),
+}
+
 /// The files of a message, to be fetched from teled.
 pub(super) fn attachments(message: &Message, known: &Known) -> Vec<Attachment> {
-    let mut files = Vec::new();
-    let mut add = |id: &str,
-                   size: Option<u64>,
-                   name: Option<&str>,
-                   mime: Option<&str>,
-                   like: (&str, &str)| {
-        let (default_name, default_mime) = like;
-        let filename = name.map(file_name).filter(|name| !name.is_empty());
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let attachment = |file: Told<'_>| {
+        let filename = file.name.map(file_name).filter(|name| !name.is_empty());
+        let fits = |mime: &&str| mime.len() <= 127 && !mime.chars().any(char::is_control);
         // What is too large, or has an id that no path can hold, is named and cannot be had.
-        let can_be_had = id.chars().all(plain)
-            && id.len() <= 512
-            && size.is_none_or(|size| size <= known.file_max);
-        files.push(Attachment {
-            filename: filename.unwrap_or_else(|| default_name.to_owned()),
-            mime: mime
-                .filter(|mime| mime.len() <= 127 && !mime.chars().any(char::is_control))
-                .unwrap_or(default_mime)
-                .to_owned(),
-            url: can_be_had.then(|| format!("/files/{id}")),
-            size,
-        });
+        let can_be_had = file.id.chars().all(plain)
+            && file.id.len() <= 512
+            && file.size.is_none_or(|size| size <= known.file_max);
+        Attachment {
+            filename: filename.unwrap_or_else(|| file.like.0.to_owned()),
+            mime: file.mime.filter(fits).unwrap_or(file.like.1).to_owned(),
+            url: can_be_had.then(|| format!("/files/{}", file.id)),
+            size: file.size,
+        }
     };
-    if let Some(photo) = message.photo.as_ref().and_then(|sizes| {
-        sizes.iter().max_by_key(|one| u64::from(one.width) * u64::from(one.height))
-    }) {
-        add(&photo.file_id, photo.file_size, None, None, ("photo.jpg", "image/jpeg"));
+    told(message).into_iter().map(attachment).collect()
+}
+
+fn told(message: &Message) -> Vec<Told<'_>> {
+    let mut files = Vec::new();
+    let mut add = |id, size, name, mime, like| files.push(Told { id, size, name, mime, like });
+    let area = |one: &&frankenstein::types::PhotoSize| u64::from(one.width) * u64::from(one.height);
+    if let Some(one) = message.photo.as_ref().and_then(|sizes| sizes.iter().max_by_key(area)) {
+        add(&*one.file_id, one.file_size, None, None, ("photo.jpg", "image/jpeg"));
     }
     // An animation comes as a document too.
-    if let Some(file) = &message.animation {
-        add(
-            &file.file_id,
-            file.file_size,
-            file.file_name.as_deref(),
-            file.mime_type.as_deref(),
-            ("animation.mp4", "video/mp4"),
-        );
-    } else if let Some(file) = &message.document {
-        add(
-            &file.file_id,
-            file.file_size,
-            file.file_name.as_deref(),
-            file.mime_type.as_deref(),
-            ("document", "application/octet-stream"),
-        );
+    if let Some(one) = &message.animation {
+        let (name, mime) = (one.file_name.as_deref(), one.mime_type.as_deref());
+        add(&one.file_id, one.file_size, name, mime, ("animation.mp4", "video/mp4"));
+    } else if let Some(one) = &message.document {
+        let (name, mime) = (one.file_name.as_deref(), one.mime_type.as_deref());
+        add(&one.file_id, one.file_size, name, mime, ("document", "application/octet-stream"));
     }
-    if let Some(file) = &message.audio {
-        add(
-            &file.file_id,
-            file.file_size,
-            file.file_name.as_deref(),
-            file.mime_type.as_deref(),
-            ("audio.mp3", "audio/mpeg"),
-        );
+    if let Some(one) = &message.audio {
+        let (name, mime) = (one.file_name.as_deref(), one.mime_type.as_deref());
+        add(&one.file_id, one.file_size, name, mime, ("audio.mp3", "audio/mpeg"));
     }
-    if let Some(file) = &message.voice {
-        add(
-            &file.file_id,
-            file.file_size,
-            None,
-            file.mime_type.as_deref(),
-            ("voice.ogg", "audio/ogg"),
-        );
+    if let Some(one) = &message.voice {
+        let mime = one.mime_type.as_deref();
+        add(&one.file_id, one.file_size, None, mime, ("voice.ogg", "audio/ogg"));
     }
-    if let Some(file) = &message.video {
-        add(
-            &file.file_id,
-            file.file_size,
-            file.file_name.as_deref(),
-            file.mime_type.as_deref(),
-            ("video.mp4", "video/mp4"),
-        );
+    if let Some(one) = &message.video {
+        let (name, mime) = (one.file_name.as_deref(), one.mime_type.as_deref());
+        add(&one.file_id, one.file_size, name, mime, ("video.mp4", "video/mp4"));
     }
-    if let Some(file) = &message.video_note {
-        add(&file.file_id, file.file_size, None, None, ("video.mp4", "video/mp4"));
+    if let Some(one) = &message.video_note {
+        add(&one.file_id, one.file_size, None, None, ("video.mp4", "video/mp4"));
     }
-    if let Some(file) = &message.sticker {
-        let like = match (file.is_animated, file.is_video) {
+    if let Some(one) = &message.sticker {
+        let like = match (one.is_animated, one.is_video) {
             (true, _) => ("sticker.tgs", "application/gzip"),
             (false, true) => ("sticker.webm", "video/webm"),
             (false, false) => ("sticker.webp", "image/webp"),
         };
-        add(&file.file_id, file.file_size, None, None, like);
+        add(&one.file_id, one.file_size, None, None, like);
     }
     files
 }

@@ -57,7 +57,7 @@ async fn an_update_that_nobody_understands_holds_nothing_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_in_groups_is_told_with_its_kind() {
     let stage = Stage::new().await;
-    let group = json!({ "id": -100_7, "type": "supergroup", "title": "Team", "is_forum": true });
+    let group = json!({ "id": -1007, "type": "supergroup", "title": "Team", "is_forum": true });
     let topic = json!({ "text": "in a topic", "message_thread_id": 3, "is_topic_message": true });
     stage.telegram.writes_in(&group, ADA, topic);
     let edited = json!({ "message_id": 1, "date": 1, "edit_date": 2, "chat": group, "text": "changed",

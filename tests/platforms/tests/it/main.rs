@@ -1,4 +1,12 @@
 //! Stories of the servers themselves.
-#![allow(missing_docs, clippy::panic, reason = "these are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "tests"
+)]
 
 mod slack;

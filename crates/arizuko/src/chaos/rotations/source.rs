@@ -90,7 +90,9 @@ impl Source {
         let path = instance.dotenv();
         let source = match from {
             From::Dotenv => Self::Dotenv(Dotenv::new(&path, POLL), path),
-            From::Server(remote) => Self::Server(instance.remotes.get(remote, super::SERVER_OVERLAP)?),
+            From::Server(remote) => {
+                Self::Server(instance.remotes.get(remote, super::SERVER_OVERLAP)?)
+            }
             From::Directory => {
                 // Nobody is to read it by mistake.
                 fs::remove_file(&path).map_err(|error| Failure::io("remove", &path, &error))?;
