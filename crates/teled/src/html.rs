@@ -151,7 +151,7 @@ mod tests {
     fn markdown_becomes_what_telegram_reads() {
         assert_eq!(
             html("# A & B\n**b _c_** `x<y` [l](https://x.example/?a=1&b=\"2\")"),
-            "<b>A &amp; B</b>\n\n<b>b </b><b><i>c</i></b> <code>x&lt;y</code> [l](https://x.example/?a=1&amp;b=&quot;2&quot;)"
+            "<b>A &amp; B</b>\n\n<b>b </b><b><i>c</i></b> <code>x&lt;y</code> <a href=\"https://x.example/?a=1&amp;b=&quot;2&quot;\">l</a>"
         );
         assert_eq!(
             html("[l](https://x.example/?a=1&b=2)"),

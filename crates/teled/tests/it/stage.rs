@@ -30,7 +30,9 @@ pub const CHAT: &str = "telegram:user/42";
 /// The world. Its parts are there or not, and what they keep on disk stays.
 pub struct Stage {
     pub telegram: Telegram,
+    /// teled's secrets. routd has its own: a hint wakes whoever comes first.
     pub source: ScriptedSource,
+    routds: ScriptedSource,
     authority: TestAuthority,
     dirs: (TempDir, TempDir),
     /// The ports stay with their daemons.
@@ -59,11 +61,13 @@ impl Stage {
     /// Telegram alone.
     pub async fn bare() -> Self {
         kit::testing::install_crypto();
-        let source = ScriptedSource::default();
-        source.set_silently([("CHANNEL_SECRET", CHANNEL_SECRET), ("SECRETS_KEY", KEY)]);
+        let (source, routds) = (ScriptedSource::default(), ScriptedSource::default());
+        source.set_silently([("CHANNEL_SECRET", CHANNEL_SECRET)]);
+        routds.set_silently([("CHANNEL_SECRET", CHANNEL_SECRET), ("SECRETS_KEY", KEY)]);
         Self {
             telegram: Telegram::serve().await,
             source,
+            routds,
             authority: TestAuthority::new(kit::Clock::real()),
             dirs: (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()),
             ports: (free_port().await, free_port().await),
@@ -86,11 +90,14 @@ impl Stage {
     }
 
     async fn context(&self, daemon: Daemon) -> Context {
-        let dir = if daemon == Daemon::Routd { self.dirs.0.path() } else { self.dirs.1.path() };
+        let (dir, source) = match daemon {
+            Daemon::Routd => (&self.dirs.0, &self.routds),
+            _ => (&self.dirs.1, &self.source),
+        };
         let mut policy = Policy::new(WallClock::new(std::time::SystemTime::now));
         policy.overlap = Duration::from_secs(300);
-        let mut rig = Rig::new(daemon, dir)
-            .source(&self.source)
+        let mut rig = Rig::new(daemon, dir.path())
+            .source(source)
             .authority(&self.authority)
             .policy(policy)
             .peer(Daemon::Routd, &self.routd_url())

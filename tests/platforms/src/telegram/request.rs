@@ -9,6 +9,9 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
+/// Bytes of a request.
+const BODY_MAX: usize = 64 << 20;
+
 /// The fields of a call, and its files by the names of their parts.
 pub(super) struct Request {
     fields: Map<String, Value>,
@@ -69,7 +72,11 @@ impl Request {
         };
         let mut read = Self { fields: Map::new(), files: Vec::new() };
         read.pairs(query.as_bytes());
+        // To its end, also behind the last part: a connection with something unread on it is closed.
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, BODY_MAX).await.map_err(|_| unread(()))?;
         if kind.starts_with("multipart/form-data") {
+            let request = axum::extract::Request::from_parts(parts, body.into());
             let mut form = Multipart::from_request(request, &()).await.map_err(|_| unread(()))?;
             while let Some(part) = form.next_field().await.map_err(|_| unread(()))? {
                 let name = part.name().unwrap_or_default().to_owned();
@@ -87,7 +94,6 @@ impl Request {
             }
             return Ok(read);
         }
-        let body = Bytes::from_request(request, &()).await.map_err(|_| unread(()))?;
         if kind.starts_with("application/json") && !body.is_empty() {
             match serde_json::from_slice(&body) {
                 Ok(Value::Object(fields)) => read.fields.extend(fields),
