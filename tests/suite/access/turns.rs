@@ -30,7 +30,8 @@ pub fn the_socket_of_an_ended_turn_is_gone(suite: &Suite) {
 /// Calls a route on a turn's socket, as its agent would.
 async fn call(socket: &Path, route: &proto::Route, body: &Value) -> (u16, Value) {
     let http = reqwest::Client::builder().unix_socket(socket).build().unwrap();
-    let request = http.request(verb(route), format!("http://turn{}", route.path));
+    let path = route.path.replace("{id}", "1");
+    let request = http.request(verb(route), format!("http://turn{path}"));
     let request = request.header("accept", "application/json, text/event-stream");
     let answer = request.json(body).send().await.unwrap();
     let status = answer.status().as_u16();
@@ -71,7 +72,10 @@ fn planted(route: &proto::Route) -> Value {
         "/turn/events" => json!({ "attempt": 1, "events": [{ "status": "planted" }] }),
         "/turn/steer" => json!({ "attempt": 1, "taken": 0 }),
         "/mcp" => json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }),
-        "/turn" => json!({}),
+        "/turn/files/wanted" => json!({ "attempt": 1, "after": 0 }),
+        "/turn/files/refused" => json!({ "id": 1, "reason": "planted" }),
+        // The first two have no body, and the last any.
+        "/turn" | "/turn/files/{id}" | "/turn/files/wanted/{id}" => json!({}),
         path => panic!("nobody tries {path} of an ended turn"),
     }
 }

@@ -35,6 +35,7 @@ pub(super) async fn get(State(attempt): State<Attempt>, Path(id): Path<String>) 
 }
 
 async fn given(attempt: &Attempt, id: &str) -> Result<Response, Failure> {
+    check(attempt).await?;
     let app = attempt.app()?;
     let most = app.settings.files.each;
     let none = || Failure::not_found("there is no such file for this turn");
@@ -65,6 +66,12 @@ async fn given(attempt: &Attempt, id: &str) -> Result<Response, Failure> {
     }
     let headers = super::files::headers(&file.filename, &file.mime, fetched.length());
     Ok((headers, Body::from_stream(limited(fetched, most))).into_response())
+}
+
+/// Refuses who speaks for an attempt that is over: it may repeat its result, and nothing else.
+async fn check(attempt: &Attempt) -> Result<(), Failure> {
+    let (app, begun) = (attempt.app()?, attempt.clone());
+    Ok(app.db.try_read(move |conn| begun.current(conn).map(drop)).await?)
 }
 
 /// Where the adapter serves it.
@@ -118,6 +125,7 @@ fn told(error: &PeerError) -> Failure {
 /// Which files of the home are wanted; waits for one.
 pub(super) async fn wanted(attempt: Attempt, _: Caller, ask: WantedAsk) -> Result<Wanted, Failure> {
     attempt.is(ask.attempt)?;
+    check(&attempt).await?;
     let app = attempt.app()?;
     let deadline = until(ask.wait_seconds);
     // Listening comes before looking, so that what happens between the two is not missed.
@@ -145,6 +153,7 @@ pub(super) async fn bring(
 }
 
 async fn brought(attempt: &Attempt, id: i64, request: Request) -> Result<Response, Failure> {
+    check(attempt).await?;
     let app = attempt.app()?;
     let bringing = app.desk.take(attempt, id).ok_or_else(nobody_waits)?;
     let most = bringing.max_bytes;
@@ -170,6 +179,7 @@ async fn brought(attempt: &Attempt, id: i64, request: Request) -> Result<Respons
 
 /// Takes note that a file cannot be brought.
 pub(super) async fn refuse(attempt: Attempt, _: Caller, said: NoFile) -> Result<Nothing, Failure> {
+    check(&attempt).await?;
     let bringing = attempt.app()?.desk.take(&attempt, said.id).ok_or_else(nobody_waits)?;
     let line = said.reason.split_whitespace().collect::<Vec<_>>().join(" ");
     bringing.tell(Err(line.chars().take(REASON_MAX).collect()));
