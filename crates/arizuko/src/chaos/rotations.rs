@@ -49,9 +49,9 @@ use units::{Proves, SourceKind, Unit, units};
 /// How long a replaced value is accepted in such a run: longer than a change takes to reach every daemon.
 const OVERLAP: Duration = Duration::from_millis(1500);
 /// The same where a server has to be asked for it.
-const SERVER_OVERLAP: Duration = Duration::from_secs(5);
+const SERVER_OVERLAP: Duration = Duration::from_secs(10);
 /// How often a server is asked, beside the looks that a refused credential asks for.
-const SERVER_POLL: &str = "1s";
+const SERVER_POLL: &str = "2s";
 /// How often the senders are given their share.
 const SHARE: Duration = Duration::from_millis(100);
 /// Except in directories, every so many rotations of a secret that arizuko issues are made by `arizuko secrets rotate`.
