@@ -1,6 +1,6 @@
 //! Sources that are servers: one client of each for a process, however many look at it.
 //!
-//! A kind of server is a cargo feature, a line in [`KINDS`] and an arm in [`open`].
+//! A kind of server is a cargo feature, a line in [`KINDS`] and an arm in [`Remotes::open`].
 
 use crate::{
     failure::{Exit, Failure},
