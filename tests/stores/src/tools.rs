@@ -9,18 +9,19 @@ fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/ci-tools")
 }
 
-/// The program that the variable names, or that is called `name` on the `PATH`, or that a Python package has at `within`
-/// (below `site-packages`), or that is among the scripts of the tools. `None`, with a word about it, where there is none.
+/// The program that the variable names, or that a Python package has at `within` (below `site-packages`), or that is called
+/// `name` on the `PATH` or among the scripts of the tools. The package comes before its script on the `PATH`, which is
+/// another process than the program: a test that kills one means the server. `None`, with a word about it, where there is none.
 #[must_use]
 pub fn program(variable: &str, name: &str, within: &str) -> Option<PathBuf> {
     let mut places: Vec<PathBuf> = env::var_os(variable).map(PathBuf::from).into_iter().collect();
-    let path = env::var_os("PATH").unwrap_or_default();
-    places.extend(env::split_paths(&path).map(|dir| dir.join(name)));
     if !within.is_empty() {
         for python in fs::read_dir(installed().join("lib")).into_iter().flatten().flatten() {
             places.push(python.path().join("site-packages").join(within));
         }
     }
+    let path = env::var_os("PATH").unwrap_or_default();
+    places.extend(env::split_paths(&path).map(|dir| dir.join(name)));
     places.push(installed().join("bin").join(name));
     let found = places.into_iter().find(|place| place.is_file());
     if found.is_none() {
