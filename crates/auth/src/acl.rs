@@ -248,7 +248,7 @@ impl fmt::Display for Because {
 }
 
 /// All rows and memberships, ready to be asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl {
     rules: BTreeMap<Principal, Vec<Rule>>,
     parents: BTreeMap<Principal, BTreeSet<Principal>>,

@@ -1,8 +1,12 @@
 //! Authority as a value.
 
+use std::sync::Arc;
+
 use proto::{Daemon, Folder};
 
+use crate::acl::{ADMINISTER, Acl};
 use crate::claims::Kind;
+use crate::glob::Glob;
 use crate::principal::Principal;
 use crate::scope::Scopes;
 
@@ -17,6 +21,7 @@ pub struct Caller {
     pub(crate) token_id: String,
     pub(crate) session: Option<String>,
     pub(crate) expires_at: i64,
+    pub(crate) rights: Option<Arc<Acl>>,
 }
 
 impl Caller {
@@ -30,6 +35,7 @@ impl Caller {
             token_id: String::new(),
             session: None,
             expires_at: i64::MAX,
+            rights: None,
         }
     }
 
@@ -44,14 +50,33 @@ impl Caller {
         self.scopes.cover(scope)
     }
 
-    /// Whether `folder` is the one that the token is limited to, or lies below it. Always, where there is no limit.
-    pub fn reaches(&self, folder: &Folder) -> bool {
-        self.folder.as_ref().is_none_or(|limit| limit.contains(folder))
+    /// The same caller, with the rights that the folders' owner keeps. A person reaches nothing without them.
+    #[must_use]
+    pub fn with_rights(self, rights: Arc<Acl>) -> Self {
+        Self { rights: Some(rights), ..self }
     }
 
-    /// Whether the token is limited to no folder.
+    /// Whether `folder` is the one that the token is limited to, or lies below it; always, where there is no limit. A
+    /// person reaches the folders that they administer, and no other.
+    pub fn reaches(&self, folder: &Folder) -> bool {
+        let within = self.folder.as_ref().is_none_or(|limit| limit.contains(folder));
+        let held = |acl: &Arc<Acl>| acl.decide(&self.subject, ADMINISTER, folder).allowed;
+        within && (self.kind != Kind::User || self.rights.as_ref().is_some_and(held))
+    }
+
+    /// Whether all folders that `scope` stands for are reached.
+    pub fn reaches_each(&self, scope: &Glob) -> bool {
+        let covers = |text: String| text.parse::<Glob>().is_ok_and(|own| own.covers(scope));
+        let below = |limit: &Folder| covers(limit.to_string()) || covers(format!("{limit}/**"));
+        let held = |acl: &Arc<Acl>| acl.holds(&self.subject, ADMINISTER, scope).allowed;
+        self.folder.as_ref().is_none_or(below)
+            && (self.kind != Kind::User || self.rights.as_ref().is_some_and(held))
+    }
+
+    /// Whether the caller is limited to no folder.
     pub fn reaches_all(&self) -> bool {
-        self.folder.is_none()
+        let everything = || "**".parse::<Glob>().is_ok_and(|all| self.reaches_each(&all));
+        self.folder.is_none() && (self.kind != Kind::User || everything())
     }
 
     /// The subject, as the ACL knows it.

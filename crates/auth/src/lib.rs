@@ -29,7 +29,7 @@ pub use glob::{Glob, GlobError};
 pub use jwks::{Jwks, JwksError, PublicJwk};
 pub use principal::{Principal, PrincipalError};
 pub use scope::{FULL, Scope, ScopeError, Scopes, scopes};
-pub use service::service_scopes;
+pub use service::{person_scopes, service_scopes};
 pub use sign::{KeyError, Pkcs8, Signer};
 pub use verify::{Expect, LEEWAY, TokenError, Verifier};
 

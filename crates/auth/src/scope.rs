@@ -230,6 +230,8 @@ pub mod scopes {
         STATUS_READ = "status:read";
         /// Find whose session a cookie stands for.
         SESSIONS_RESOLVE = "sessions:resolve";
+        /// Act for the person whose request the edge has just passed on, with that person's rights.
+        SESSIONS_ACT = "sessions:act";
         /// Begin and end people's sessions.
         SESSIONS_WRITE = "sessions:write";
     }

@@ -25,6 +25,7 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
                     s::ROUTES_READ,
                     s::SECRETS_READ,
                     s::AUDIT_READ,
+                    s::SESSIONS_ACT,
                 ]
             }
         }
@@ -39,6 +40,7 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
                     s::TOKENS_WRITE,
                     s::MESSAGES_WRITE,
                     s::SESSIONS_WRITE,
+                    s::SESSIONS_ACT,
                 ]
             }
         }
@@ -71,11 +73,37 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
     }
 }
 
+/// The scopes of a person's token for `audience`. They open endpoints, and no folder: which folders a person reaches is
+/// for the ACL to say, and an endpoint that does not ask it must not be opened here.
+pub fn person_scopes(audience: Daemon) -> &'static [Scope] {
+    match audience {
+        Daemon::Routd => {
+            const {
+                &[
+                    s::MESSAGES_READ,
+                    s::MESSAGES_WRITE,
+                    s::FEED_READ,
+                    s::GROUPS_READ,
+                    s::ROUTES_READ,
+                    s::TOKENS_READ,
+                    s::TOKENS_WRITE,
+                    s::SCHEDULES_READ,
+                    s::SCHEDULES_WRITE,
+                    s::ACL_READ,
+                    s::ACL_WRITE,
+                    s::USAGE_READ,
+                ]
+            }
+        }
+        _ => const { &[] },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proto::Daemon;
 
-    use super::service_scopes;
+    use super::{person_scopes, service_scopes};
     use crate::scope::{FULL, scopes};
 
     #[test]
@@ -86,6 +114,27 @@ mod tests {
                 assert_ne!(*scope, FULL, "{daemon}");
                 // Only an operator ends an overlap.
                 assert_ne!(*scope, scopes::SECRETS_WRITE, "{daemon}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_shows_pages_to_people_acts_for_them() {
+        for daemon in Daemon::ALL {
+            let acts = service_scopes(daemon).contains(&scopes::SESSIONS_ACT);
+            assert_eq!(acts, matches!(daemon, Daemon::Dashd | Daemon::Onbod), "{daemon}");
+        }
+    }
+
+    #[test]
+    fn a_person_has_no_scope_whose_endpoints_do_not_ask_the_acl() {
+        for daemon in Daemon::ALL {
+            for scope in person_scopes(daemon) {
+                assert_eq!(daemon, Daemon::Routd, "only routd keeps rights");
+                for whole in ["audit:read", "status:read", "secrets:read", "tenant-secrets:write"] {
+                    assert_ne!(scope.as_str(), whole);
+                }
+                assert_ne!(*scope, scopes::GROUPS_WRITE, "it chooses what program an agent is");
             }
         }
     }

@@ -192,6 +192,7 @@ impl Verifier {
             token_id: claimed.jti,
             session: claimed.sid,
             expires_at: claimed.exp,
+            rights: None,
         })
     }
 

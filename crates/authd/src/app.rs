@@ -1,6 +1,7 @@
 //! What the handlers and loops of authd share.
 
 use crate::{
+    act::Act,
     keyring::{Keyring, KeyringError},
     limits::Limits,
     pages::Pages,
@@ -9,17 +10,21 @@ use crate::{
     store::{Store, StoreError},
     token::Grant,
 };
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use kit::{Clock, Context, Failure, Gate};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use proto::authd::Token;
+use proto::{Daemon, Timestamp, authd::Token};
 use rand::RngCore;
 use std::fmt;
 
 /// The name of the fingerprint key among the sealed values.
 const FINGERPRINT_KEY: &str = "fingerprint_key";
+
+/// What an act is sealed as.
+const ACT: &str = "act";
 
 /// Labels of what was asked for a token.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -74,7 +79,12 @@ impl App {
         let now = self.clock.now();
         let token = self.ring.sign(|jwks| grant.claims(&self.instance, now, jwks));
         let token = token.map_err(|error| Failure::internal(&error))?;
-        self.issued.get_or_create(&Asked { subject: grant.subject.to_string() }).inc();
+        // People are many: their kind is enough of a label.
+        let subject = match grant.kind {
+            auth::Kind::User => grant.kind.to_string(),
+            _ => grant.subject.to_string(),
+        };
+        self.issued.get_or_create(&Asked { subject }).inc();
         let is_service = grant.kind == auth::Kind::Service;
         Ok(Token {
             token,
@@ -89,6 +99,20 @@ impl App {
     pub(crate) async fn session(&self, cookie: &Capability) -> Result<Option<Session>, StoreError> {
         let now = self.clock.now();
         let found = self.store.session(cookie.hash()).await?;
+        self.lasting(found, now).await
+    }
+
+    /// The session of that id, if it still counts.
+    pub(crate) async fn session_of(&self, act: &Act) -> Result<Option<Session>, StoreError> {
+        let found = self.store.session_by_id(act.session).await?;
+        self.lasting(found, self.clock.now()).await
+    }
+
+    async fn lasting(
+        &self,
+        found: Option<Session>,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
         let Some(mut session) = found.filter(|session| session.is_live(now)) else {
             return Ok(None);
         };
@@ -97,6 +121,22 @@ impl App {
             session.seen = now;
         }
         Ok(Some(session))
+    }
+
+    /// What stands for `session` in the hands of `daemon`.
+    pub(crate) fn act(&self, session: &Session, daemon: Daemon) -> Result<String, Failure> {
+        let act = Act::new(session.id, daemon, self.clock.now());
+        let plain = serde_json::to_vec(&act).map_err(|error| Failure::internal(&error))?;
+        let sealed = self.ring.seal_value(ACT, &plain);
+        Ok(URL_SAFE_NO_PAD.encode(sealed.map_err(|error| Failure::internal(&error))?))
+    }
+
+    /// What [`App::act`] made, if it was this authd that did, and `daemon` may use it now.
+    pub(crate) fn acted(&self, text: &str, daemon: Daemon) -> Option<Act> {
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let plain = self.ring.open_value(ACT, &sealed).ok()?;
+        let act: Act = serde_json::from_slice(plain.as_ref()).ok()?;
+        act.serves(daemon, self.clock.now()).then_some(act)
     }
 }
 

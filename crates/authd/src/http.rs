@@ -21,6 +21,7 @@ use proto::{
     Code, Daemon, Needs, Nothing, Route,
     authd::{
         self, Rekey, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token,
+        UserTokenRequest,
     },
     kit::DatabaseKey,
     routd::{AuditPage, AuditQuery},
@@ -40,6 +41,7 @@ pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
     let open = Route { needs: Needs::Nobody, ..authd::SERVICE_TOKEN.route };
     api.raw(open, post(service_token).with_state(app.clone()));
     api.mount(authd::RESOLVE_SESSION, app.clone(), resolve);
+    api.mount(authd::USER_TOKEN, app.clone(), user_token);
     api.mount(authd::SIGNING_KEYS, app.clone(), |app, _, _: Nothing| async move {
         Ok(signing_keys(&app))
     });
@@ -138,7 +140,32 @@ async fn resolve(app: Arc<App>, _: Caller, request: ResolveSession) -> Result<Se
         Failure::not_found("the cookie stands for no session that lasts; log in again")
             .code("no_session")
     })?;
-    Ok(Session { expires_at: session.ends(), subject: session.subject })
+    let act = request.acting.map(|daemon| app.act(&session, daemon)).transpose()?;
+    Ok(Session { expires_at: session.ends(), subject: session.subject, act })
+}
+
+async fn user_token(
+    app: Arc<App>,
+    caller: Caller,
+    request: UserTokenRequest,
+) -> Result<Token, Failure> {
+    // An operator has rights of their own, and the command line asks for them on the admin socket.
+    let Some(daemon) = caller.service() else {
+        return Err(Failure::forbidden("only a daemon behind the edge acts for somebody"));
+    };
+    let session = match app.acted(&request.act, daemon) {
+        Some(act) => app.session_of(&act).await.map_err(failed)?,
+        None => None,
+    };
+    let session = session.ok_or_else(|| {
+        let detail = "what the edge handed on stands for no session that lasts; log in again";
+        Failure::unauthorized(detail).code("session_over").about(request.audience.subject())
+    })?;
+    let subject = session.subject.parse().map_err(|error: auth::PrincipalError| {
+        // A row that names nobody is a defect of ours, and never a permission.
+        Failure::internal(&error)
+    })?;
+    app.mint(&Grant::person(subject, request.audience, session.id))
 }
 
 fn signing_keys(app: &App) -> SigningKeys {

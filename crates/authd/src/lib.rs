@@ -12,6 +12,11 @@
 //! 4. The operator proves himself by being at the other end of `run/admin.sock`: he gets tokens of
 //!    five minutes, and links that log one browser in, once.
 //! 5. A login is a random cookie; the edge asks here whose it is.
+//! 6. A daemon behind the edge that serves somebody's request may act for them, and for nobody else:
+//!    the edge gets, beside who it is, an [`act`] for that one daemon, and hands it on; the daemon
+//!    brings it here (`POST /v1/user-token`, with `sessions:act`) and gets a token of that person, of
+//!    five minutes and for one peer. An operator's allows what the admin socket's does. A person's
+//!    opens the endpoints of [`auth::person_scopes`], and routd asks its ACL which folders they reach.
 //!
 //! # What always holds
 //!
@@ -24,6 +29,7 @@
 //! - A link is spent, and a session begun, in one transaction and by one request.
 //! - What was done, and what was refused, is a row of the audit log, in the same transaction.
 
+mod act;
 mod admin;
 mod app;
 mod http;
@@ -43,7 +49,7 @@ mod token;
 
 pub use service_key::NO_SERVICE_KEY;
 pub use settings::KEY_ROTATION_INTERVAL;
-pub use token::{OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE};
+pub use token::{OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE, USER_TOKEN_LIFE};
 
 use app::App;
 use axum::Router;
@@ -117,7 +123,9 @@ fn rules(context: &Context) -> Result<Rules, StartError> {
     let policy = signing_key::Policy {
         rotate_every: context.settings.get(&KEY_ROTATION_INTERVAL)?,
         publish_before: signing_key::CACHE_LIFETIME,
-        serve_after: SERVICE_TOKEN_LIFE.max(OPERATOR_TOKEN_LIFE) + leeway + MARGIN,
+        serve_after: SERVICE_TOKEN_LIFE.max(OPERATOR_TOKEN_LIFE).max(USER_TOKEN_LIFE)
+            + leeway
+            + MARGIN,
     };
     Ok(Rules { policy, overlap: context.settings.get(&kit::SECRETS_OVERLAP)? })
 }

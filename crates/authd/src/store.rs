@@ -189,6 +189,19 @@ impl Store {
         Ok(row.await?)
     }
 
+    /// The session of that id, unless somebody ended it.
+    pub(crate) async fn session_by_id(&self, id: i64) -> Result<Option<Session>, StoreError> {
+        let row = self.db.read(move |conn| {
+            conn.prepare_cached(
+                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
+                 WHERE id = ?1 AND ended_at_ms IS NULL",
+            )?
+            .query_row([id], read_session)
+            .optional()
+        });
+        Ok(row.await?)
+    }
+
     /// The sessions of somebody that nobody ended.
     pub(crate) async fn sessions_of(&self, subject: String) -> Result<Vec<Session>, StoreError> {
         let rows = self.db.read(move |conn| {

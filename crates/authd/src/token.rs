@@ -1,6 +1,6 @@
 //! What authd's tokens say. Pure: the time is an argument.
 
-use auth::{Claims, FULL, Jwks, Kind, Principal, Scopes, service_scopes};
+use auth::{Claims, FULL, Jwks, Kind, Principal, Scopes, person_scopes, service_scopes};
 use proto::{Daemon, Timestamp};
 use rand::RngCore;
 use std::time::Duration;
@@ -11,6 +11,9 @@ pub const SERVICE_TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
 /// How long an operator's token lasts.
 pub const OPERATOR_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
 
+/// How long the token of somebody who is logged in lasts.
+pub const USER_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
+
 /// Who a token is about, and what it allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
@@ -19,6 +22,8 @@ pub(crate) struct Grant {
     pub(crate) audience: Vec<String>,
     pub(crate) scopes: Scopes,
     pub(crate) life: Duration,
+    /// The login session that it came from.
+    pub(crate) session: Option<String>,
 }
 
 impl Grant {
@@ -30,6 +35,7 @@ impl Grant {
             audience: audience.map_or_else(everyone, |one| vec![one.name().to_owned()]),
             scopes: service_scopes(daemon).into(),
             life: SERVICE_TOKEN_LIFE,
+            session: None,
         }
     }
 
@@ -41,6 +47,23 @@ impl Grant {
             audience: everyone(),
             scopes: [FULL].into_iter().collect(),
             life: OPERATOR_TOKEN_LIFE,
+            session: None,
+        }
+    }
+
+    /// The token of whoever is logged in, for one peer: an operator's is for everything there.
+    pub(crate) fn person(subject: Principal, audience: Daemon, session: i64) -> Self {
+        let is_operator = subject.kind() == "operator";
+        Self {
+            kind: if is_operator { Kind::Operator } else { Kind::User },
+            audience: vec![audience.name().to_owned()],
+            scopes: match is_operator {
+                true => [FULL].into_iter().collect(),
+                false => person_scopes(audience).into(),
+            },
+            subject,
+            life: USER_TOKEN_LIFE,
+            session: Some(session.to_string()),
         }
     }
 
@@ -60,7 +83,7 @@ impl Grant {
             jti: token_id(),
             epoch: jwks.epoch(&self.subject),
             folder: None,
-            sid: None,
+            sid: self.session.clone(),
         }
     }
 }

@@ -3,12 +3,12 @@
 use crate::{AUTHD_SERVICE_KEY, Clock, Failure, Metrics, ledger::Refused, refusals::Refusals};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use auth::{Caller, Expect, Jwks, Kind, TokenError, Verifier};
+use auth::{Acl, Caller, Expect, Jwks, Kind, TokenError, Verifier};
 use http::{HeaderMap, header};
 use prometheus_client::{
     encoding::EncodeLabelSet, metrics::counter::Counter, metrics::family::Family,
 };
-use proto::{Daemon, Needs, Route, Timestamp, routd::Act};
+use proto::{Daemon, Needs, Route, Timestamp, routd};
 use secrets::{Name, seal::SECRETS_KEY};
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,16 @@ pub trait SecretCheck: fmt::Debug + Send + Sync + 'static {
     async fn check(&self, presented: &[u8]) -> Option<Caller>;
 }
 
+/// The rights of people, in the daemon that keeps them.
+#[async_trait]
+pub trait RightsSource: fmt::Debug + Send + Sync + 'static {
+    /// All rights, as they are now.
+    ///
+    /// # Errors
+    /// They cannot be read: whoever calls is told so, and nothing is done.
+    async fn rights(&self) -> Result<Arc<Acl>, Failure>;
+}
+
 /// What else ends, in this daemon, with the earlier values of a secret.
 #[async_trait]
 pub trait Forgetting: fmt::Debug + Send + Sync + 'static {
@@ -68,12 +78,26 @@ pub struct EdgeIdentity {
     pub client: Option<IpAddr>,
     /// Whether the client came by TLS.
     pub https: bool,
+    /// What lets this daemon act for that person, where it may: see [`crate::Acting`].
+    pub act: Option<Act>,
+}
+
+/// Stands for one person's session, in the hands of one daemon, for a moment. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Act(pub(crate) Arc<str>);
+
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Act(..)")
+    }
 }
 
 /// The header with which the edge proves itself to a daemon behind it.
 pub const EDGE_HEADER: &str = "x-arizuko-edge";
 /// The header in which the edge says who is logged in.
 pub const USER_HEADER: &str = "x-user-subject";
+/// The header in which the edge hands on what lets the daemon act for that person.
+pub const ACT_HEADER: &str = "x-user-act";
 
 /// Admits callers. Cheap to clone.
 #[derive(Clone)]
@@ -89,6 +113,7 @@ struct Inner {
     fetching: Mutex<Option<Instant>>,
     checks: RwLock<BTreeMap<&'static str, Arc<dyn SecretCheck>>>,
     forgetting: ArcSwapOption<Arc<dyn Forgetting>>,
+    rights: ArcSwapOption<Arc<dyn RightsSource>>,
     refused: Family<Refusal, Counter>,
     refusals: Refusals,
 }
@@ -119,6 +144,7 @@ impl Gate {
             fetching: Mutex::default(),
             checks: RwLock::default(),
             forgetting: ArcSwapOption::empty(),
+            rights: ArcSwapOption::empty(),
             refused,
         }))
     }
@@ -134,6 +160,11 @@ impl Gate {
         checks.insert(name, check);
     }
 
+    /// Asks `source` what a person who calls may do. Without it, a person reaches no folder here.
+    pub fn ask_rights(&self, source: Arc<dyn RightsSource>) {
+        self.0.rights.store(Some(Arc::new(source)));
+    }
+
     /// Has `what` end what was made with earlier values of a secret, when these are forgotten.
     pub fn on_forget(&self, what: Arc<dyn Forgetting>) {
         self.0.forgetting.store(Some(Arc::new(what)));
@@ -143,7 +174,7 @@ impl Gate {
     /// are on the disk. Without it, they are in the log alone.
     pub fn keep_refusals<F, Fut, E>(&self, keep: F)
     where
-        F: Fn(Vec<Act>) -> Fut + Send + Sync + 'static,
+        F: Fn(Vec<routd::Act>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
         E: std::error::Error + 'static,
     {
@@ -222,7 +253,7 @@ impl Gate {
         })?;
         let caller = self.verify(shown, &[Kind::Service, Kind::Operator, Kind::User]).await?;
         if caller.may(scope) {
-            return Ok(caller);
+            return self.with_rights(caller).await;
         }
         let detail = format!("{} lacks the scope {scope}", caller.subject());
         Err(Refusing {
@@ -230,6 +261,17 @@ impl Gate {
             reason: "scope",
             subject: Some(caller.subject().to_string()),
         })
+    }
+
+    async fn with_rights(&self, caller: Caller) -> Result<Caller, Refusing> {
+        let source = self.0.rights.load_full().filter(|_| caller.kind() == Kind::User);
+        match source {
+            Some(source) => match source.rights().await {
+                Ok(rights) => Ok(caller.with_rights(rights)),
+                Err(failure) => Err(Refusing::of(failure, "rights")),
+            },
+            None => Ok(caller),
+        }
     }
 
     async fn by_secret(&self, headers: &HeaderMap, name: &'static str) -> Result<Caller, Refusing> {
@@ -370,6 +412,7 @@ impl Gate {
             subject: text(USER_HEADER).map(str::to_owned),
             client: text("x-forwarded-for").and_then(|address| address.trim().parse().ok()),
             https: text("x-forwarded-proto") == Some("https"),
+            act: text(ACT_HEADER).map(|act| Act(act.into())),
         })
     }
 }

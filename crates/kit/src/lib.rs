@@ -10,6 +10,7 @@
 //! - who may call is decided by the [`Gate`] alone, from what the endpoint says it needs;
 //! - a failure is logged once, where it is answered; the caller sees what was written for callers.
 
+mod acting;
 mod api;
 mod clock;
 mod connections;
@@ -39,12 +40,16 @@ mod timeline;
 mod tokens;
 mod unix;
 
+pub use acting::Acting;
 pub use api::{Api, PassedOn};
 pub use auth::Caller;
 pub use clock::Clock;
 pub use context::{Bound, Context, listen};
 pub use failure::{Failure, chain};
-pub use gate::{EDGE_HEADER, EdgeIdentity, Forgetting, Gate, KeySource, SecretCheck, USER_HEADER};
+pub use gate::{
+    ACT_HEADER, Act, EDGE_HEADER, EdgeIdentity, Forgetting, Gate, KeySource, RightsSource,
+    SecretCheck, USER_HEADER,
+};
 pub use health::{Health, Unmet};
 pub use metrics::Metrics;
 pub use peer::{

@@ -218,6 +218,13 @@ impl Peer {
         self
     }
 
+    /// The same, presenting this token.
+    #[must_use]
+    pub fn presenting(mut self, token: &str) -> Self {
+        self.credential = Credential::Fixed(token.into());
+        self
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.base

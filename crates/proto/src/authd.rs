@@ -37,6 +37,14 @@ pub const RESOLVE_SESSION: Endpoint<ResolveSession, Session> = Endpoint::post(
     "Whose session a cookie is",
 );
 
+/// A daemon behind the edge gets a token of five minutes of the person whose request it is serving,
+/// for one peer.
+pub const USER_TOKEN: Endpoint<UserTokenRequest, Token> = Endpoint::post(
+    "/v1/user-token",
+    Needs::Scope("sessions:act"),
+    "A token of the person whose request the edge has passed on, for one peer, for five minutes",
+);
+
 /// The signing keys, and where each is in its life.
 pub const SIGNING_KEYS: Endpoint<Nothing, SigningKeys> = Endpoint::get(
     "/v1/signing-keys",
@@ -90,6 +98,7 @@ pub const ROUTES: &[Route] = &[
     KEYS.route,
     SERVICE_TOKEN.route,
     RESOLVE_SESSION.route,
+    USER_TOKEN.route,
     SIGNING_KEYS.route,
     ROTATE_KEYS.route,
     REKEY.route,
@@ -161,6 +170,9 @@ impl fmt::Debug for LoginLink {
 pub struct ResolveSession {
     /// The cookie's value.
     pub cookie: String,
+    /// The daemon that is to serve the request, where it may act for whoever sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acting: Option<Daemon>,
 }
 
 impl fmt::Debug for ResolveSession {
@@ -169,13 +181,39 @@ impl fmt::Debug for ResolveSession {
     }
 }
 
-/// Somebody who is logged in.
-#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+/// Somebody who is logged in. `Debug` hides what would act for them.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Session {
     /// Who, as an opaque subject such as `operator:local`.
     pub subject: String,
     /// When the session ends.
     pub expires_at: Timestamp,
+    /// What [`USER_TOKEN`] takes from the daemon that was named, for two minutes, while the session
+    /// lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<String>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, expires_at, act: _ } = self;
+        write!(f, "Session({subject}, until {expires_at})")
+    }
+}
+
+/// For whom a daemon wants to act, and where. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct UserTokenRequest {
+    /// What the edge handed on with the request, for this daemon.
+    pub act: String,
+    /// The peer that the token is for.
+    pub audience: Daemon,
+}
+
+impl fmt::Debug for UserTokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserTokenRequest(.., for {})", self.audience)
+    }
 }
 
 /// How to renew the data key.

@@ -204,9 +204,9 @@ impl Edge {
         }
         check_length(request.headers(), self.body_max)?;
         let is_asset = request.uri().path().starts_with("/chat/assets/");
-        let subject = match headers::session(request.headers(), asked.https) {
+        let who = match headers::session(request.headers(), asked.https) {
             Some(cookie) if backend.wants_user && !is_asset => {
-                self.sessions.subject(cookie).await.map_err(|error| {
+                self.sessions.whose(cookie, backend.acting()).await.map_err(|error| {
                     // Not as a stranger: what a person says would stand under another name.
                     tracing::warn!(error = %kit::chain(&error), "authd could not say whose session it is");
                     Refusal::of(Code::Unavailable, "the login could not be checked; try again shortly")
@@ -222,13 +222,14 @@ impl Edge {
         if backend.daemon != Daemon::Authd {
             headers::strip_session(&mut parts.headers);
         }
-        let (client_ip, subject) = (asked.client, subject.as_deref());
+        let client_ip = asked.client;
         let stamp = Stamp {
             client: client_ip,
             https: asked.https,
             host,
             request_id: &asked.request_id,
-            subject,
+            subject: who.as_ref().map(|who| who.subject.as_str()),
+            act: who.as_ref().and_then(|who| who.act.as_deref()),
             proof: &proof,
         };
         headers::stamp(&mut parts.headers, &stamp);

@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
 };
-use kit::{EDGE_HEADER, USER_HEADER};
+use kit::{ACT_HEADER, EDGE_HEADER, USER_HEADER};
 use std::net::IpAddr;
 
 /// The session cookie over TLS and over plain HTTP, as authd names them.
@@ -60,6 +60,8 @@ pub struct Stamp<'a> {
     pub request_id: &'a str,
     /// Who is logged in.
     pub subject: Option<&'a str>,
+    /// What lets the daemon act for them.
+    pub act: Option<&'a str>,
     /// The edge's proof of itself for the daemon that the request goes to.
     pub proof: &'a str,
 }
@@ -148,6 +150,9 @@ pub fn stamp(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
     put(HeaderName::from_static(EDGE_HEADER), stamp.proof, true);
     if let Some(subject) = stamp.subject {
         put(HeaderName::from_static(USER_HEADER), subject, false);
+    }
+    if let Some(act) = stamp.act {
+        put(HeaderName::from_static(ACT_HEADER), act, true);
     }
     if let Some(host) = &stamp.host {
         headers.insert(FORWARDED_HOST, host.clone());
@@ -265,13 +270,16 @@ mod tests {
         let mut headers = map(&[("connection", "x-forwarded-for, x-arizuko-edge")]);
         strip_request(&mut headers);
         let client = "192.0.2.1".parse().unwrap();
-        let (host, subject) = (None, Some("operator:local"));
-        let said = Stamp { client, https: true, host, request_id: "r1", subject, proof: "eyJ" };
+        let (subject, act) = (Some("operator:local"), Some("sealed"));
+        let said =
+            Stamp { client, https: true, host: None, request_id: "r1", subject, act, proof: "eyJ" };
         stamp(&mut headers, &said);
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-user-subject"], "operator:local");
         assert_eq!(headers["x-arizuko-edge"], "eyJ");
+        assert_eq!(headers["x-user-act"], "sealed");
+        assert!(headers["x-user-act"].is_sensitive());
         assert!(headers["x-arizuko-edge"].is_sensitive());
         assert!(is_trace_parent(headers["traceparent"].as_bytes()));
     }

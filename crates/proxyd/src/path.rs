@@ -50,6 +50,14 @@ pub struct Backend {
     pub wants_user: bool,
 }
 
+impl Backend {
+    /// The daemon, where it may act for whoever is logged in: it holds `sessions:act`.
+    pub fn acting(&self) -> Option<Daemon> {
+        let acts = matches!(self.daemon, Daemon::Dashd | Daemon::Onbod);
+        (self.wants_user && acts).then_some(self.daemon)
+    }
+}
+
 /// Everything that is public. What is not here is 404, the daemons' own endpoints above all.
 pub const BACKENDS: &[Backend] = &[
     Backend { daemon: Daemon::Webd, prefix: "chat", is_capability: true, wants_user: true },

@@ -137,6 +137,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         app.endpoints.ensure(&app, turn)?;
     }
     context.gate.accept_secret("CHANNEL_SECRET", Arc::new(channel));
+    context.gate.ask_rights(Arc::new(rights::OfPeople::of(&db)));
     context.gate.on_forget(Arc::new(keyring::Distrust::of(&keyring)));
     begin_loops(&app, events);
     Ok(http::router(&app))

@@ -5,9 +5,13 @@
 //! and a row that cannot be read is an error and never a permission.
 
 use crate::{fault::Fault, store::acl};
+use async_trait::async_trait;
 use auth::{Acl, Principal};
+use db::Database;
+use kit::{Failure, RightsSource};
 use proto::Folder;
 use rusqlite::Connection;
+use std::sync::Arc;
 
 /// The ACL, as seen by the agent of one folder.
 #[derive(Debug)]
@@ -52,5 +56,23 @@ impl Rights {
     /// Whether the folder's runs may reach a network.
     pub(crate) fn may_egress(&self, folder: &Folder) -> bool {
         self.may("egress", folder)
+    }
+}
+
+/// The rights of people who call: read for each call, as an agent's are for each tool.
+#[derive(Debug)]
+pub(crate) struct OfPeople(Database);
+
+impl OfPeople {
+    /// As this database has them.
+    pub(crate) fn of(db: &Database) -> Self {
+        Self(db.clone())
+    }
+}
+
+#[async_trait]
+impl RightsSource for OfPeople {
+    async fn rights(&self) -> Result<Arc<Acl>, Failure> {
+        Ok(Arc::new(self.0.try_read(acl::load).await?))
     }
 }

@@ -15,3 +15,4 @@ mod login;
 mod rig;
 mod secrets_key;
 mod service_token;
+mod user_token;

@@ -15,6 +15,7 @@ async fn a_client_cannot_say_who_it_is_and_the_edge_proves_itself() {
     let answer = client()
         .post(edge.at("/chat/token/?q=1"))
         .header("x-user-subject", "operator:local")
+        .header("x-user-act", "stolen")
         .header("X_User_Subject", "operator:local")
         .header("x-arizuko-edge", "forged")
         .header("x-forwarded-for", "9.9.9.9")
@@ -35,7 +36,14 @@ async fn a_client_cannot_say_who_it_is_and_the_edge_proves_itself() {
     let (uri, headers, size) = edge.daemons.last();
     assert_eq!((&*uri, size), ("/chat/token/?q=1", 5));
     let value = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
-    for gone in ["x-user-subject", "x_user_subject", "forwarded", "x-real-ip", "authorization"] {
+    for gone in [
+        "x-user-act",
+        "x-user-subject",
+        "x_user_subject",
+        "forwarded",
+        "x-real-ip",
+        "authorization",
+    ] {
         assert_eq!(value(gone), None, "{gone} must not pass");
     }
     assert_eq!(value("x-forwarded-for"), Some("127.0.0.1"));

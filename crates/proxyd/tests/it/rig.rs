@@ -147,7 +147,8 @@ impl Daemons {
                 return (StatusCode::NOT_FOUND, Json(problem)).into_response();
             }
             let expires_at = proto::Timestamp(i64::MAX / 2_000_000);
-            Json(Session { subject: "operator:local".into(), expires_at }).into_response()
+            let act = asked.acting.map(|daemon| format!("act-for-{daemon}"));
+            Json(Session { subject: "operator:local".into(), expires_at, act }).into_response()
         }
         Router::new()
             .route("/v1/sessions/resolve", post(resolve))

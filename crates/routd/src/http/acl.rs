@@ -43,12 +43,12 @@ pub(super) async fn remove(
     Ok(removed.await?)
 }
 
-/// The whole table. A token that is limited to a folder sees the rows about folders that it reaches.
+/// The whole table. Who is limited to folders sees the rows about folders that it reaches.
 pub(super) async fn list(app: Arc<App>, caller: Caller, _: Nothing) -> Result<AclTable, Failure> {
     let table = app.db.read(rows::table).await.map_err(Fault::from)?;
     let mut table = table;
-    if caller.folder().is_some() {
-        table.rules.retain(|row| row.scope.parse().is_ok_and(|scope| reaches(&caller, &scope)));
+    if !caller.reaches_all() {
+        table.rules.retain(|row| row.scope.parse().is_ok_and(|scope| caller.reaches_each(&scope)));
         table.members.clear();
     }
     Ok(table)
@@ -113,7 +113,7 @@ fn may_change(
     rule: &Rule,
     ask: fn(&Acl, &Principal, &Rule) -> Decision,
 ) -> Result<(), Fault> {
-    if !reaches(caller, rule.scope()) {
+    if caller.folder().is_some() && !caller.reaches_each(rule.scope()) {
         let text = format!("this token does not reach all of {}", rule.scope());
         return Err(Fault::Forbidden(text));
     }
@@ -130,13 +130,6 @@ fn may_change(
         auth::ADMINISTER,
         rule.scope()
     )))
-}
-
-/// Whether a token that is limited to a folder reaches all folders of a scope.
-fn reaches(caller: &Caller, scope: &auth::Glob) -> bool {
-    let Some(limit) = caller.folder() else { return true };
-    let covers = |text: String| text.parse::<auth::Glob>().is_ok_and(|own| own.covers(scope));
-    covers(limit.to_string()) || covers(format!("{limit}/**"))
 }
 
 /// What belongs to a role gets what is given to that role later, so that no present right bounds it.

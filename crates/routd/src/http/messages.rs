@@ -112,7 +112,7 @@ fn the_one(
     let reached = |message: &Message| match &message.folder {
         Some(folder) => caller.reaches(folder),
         // What went nowhere belongs to no folder, and is shown to those without a limit.
-        None => caller.folder().is_none(),
+        None => caller.reaches_all(),
     };
     let found = found.pop().filter(reached);
     found.ok_or_else(|| Fault::NotFound(format!("there is no message {id} here")))

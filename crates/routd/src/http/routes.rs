@@ -81,7 +81,7 @@ pub(super) async fn explain(
     caller: Caller,
     query: ExplainRoute,
 ) -> Result<Explanation, Failure> {
-    if caller.folder().is_some() {
+    if !caller.reaches_all() {
         let text = "the whole table is looked at, and this token is limited to a folder";
         return Err(Failure::forbidden(text));
     }
@@ -104,6 +104,6 @@ pub(super) async fn explain(
 fn reaches(caller: &Caller, row: &RouteRow) -> bool {
     match Target::parse(&row.target) {
         Ok(target) => caller.reaches(target.base()),
-        Err(_) => caller.folder().is_none(),
+        Err(_) => caller.reaches_all(),
     }
 }

@@ -8,7 +8,8 @@ use proto::{
     Code, Daemon, Nothing,
     routd::{
         ADD_MEMBER, ADD_ROUTE, ADD_RULE, AUDIT, AclEffect, AclMember, AclRule, AuditQuery,
-        CHECK_ACL, CheckAcl, LIST_ACL, NewRoute, REMOVE_MEMBER, REMOVE_RULE,
+        CHECK_ACL, CheckAcl, ISSUE_LINK, IssueLink, LIST_ACL, LIST_GROUPS, LinkKind, NewRoute,
+        REMOVE_MEMBER, REMOVE_RULE, TRACE, TraceQuery,
     },
     runed::RunEnd,
     turn::Outcome,
@@ -258,4 +259,51 @@ async fn nothing_that_is_written_poses_as_something_else() {
     stage.call(&proto::routd::POST_MESSAGE, &forged, &onbod).await.unwrap();
     assert_eq!(stage.count("SELECT count(*) FROM messages WHERE origin = 'system'"), 1);
     assert_eq!(stage.count("SELECT count(*) FROM messages WHERE origin = 'person'"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_reaches_the_folders_that_they_administer_and_learns_of_no_other() {
+    let stage = Stage::new().await;
+    stage.add_group("atlas/eng").await;
+    stage.add_group("borea").await;
+    stage.say("web:atlas/eng", "m1", "mine").await;
+    stage.say("web:borea", "m2", "not mine").await;
+    let scopes: Vec<&str> =
+        auth::person_scopes(Daemon::Routd).iter().map(auth::Scope::as_str).collect();
+    let person = stage.authority.token("user:p1", &[Daemon::Routd], auth::Kind::User, &scopes);
+    let folders = async || {
+        let groups = stage.call(&LIST_GROUPS, &Nothing {}, &person).await.unwrap().groups;
+        groups.into_iter().map(|group| group.folder.to_string()).collect::<Vec<_>>()
+    };
+    let trace = async |id: &str| {
+        let query = TraceQuery { id: id.parse().unwrap(), chat_jid: None };
+        stage.call(&TRACE, &query, &person).await.map(drop).map_err(|problem| problem.status)
+    };
+    assert!(folders().await.is_empty(), "who has no right has nothing");
+    assert_eq!(trace("m1").await, Err(404));
+
+    grant(&stage, "user:p1 admin atlas/eng allow").await;
+    assert_eq!(folders().await, ["atlas/eng"]);
+    assert_eq!((trace("m1").await, trace("m2").await), (Ok(()), Err(404)));
+    let issue = async |folder: &str| {
+        let wanted = IssueLink {
+            kind: LinkKind::Chat,
+            folder: folder.parse().unwrap(),
+            source: None,
+            signature: None,
+            signing_secret: None,
+        };
+        stage.call(&ISSUE_LINK, &wanted, &person).await.map(drop).map_err(|problem| problem.status)
+    };
+    assert_eq!((issue("atlas/eng").await, issue("borea").await), (Ok(()), Err(403)));
+    assert_eq!(issue("atlas").await, Err(403), "not what lies above it");
+    let new = NewRoute { pattern: "chat_jid=x:1".into(), target: "atlas/eng".into(), seq: 0 };
+    assert_eq!(stage.call(&ADD_ROUTE, &new, &person).await.unwrap_err().status, 403);
+    let table = stage.call(&LIST_ACL, &Nothing {}, &person).await.unwrap();
+    assert!(table.rules.iter().all(|row| row.scope == "atlas/eng"), "{table:?}");
+
+    grant(&stage, "user:p1 admin atlas/eng deny").await;
+    assert!(folders().await.is_empty(), "it counts with the next call");
+    let all = stage.call(&LIST_GROUPS, &Nothing {}, &stage.operator()).await.unwrap().groups;
+    assert!(all.len() >= 2, "and an operator still sees all");
 }
