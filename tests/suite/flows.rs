@@ -4,6 +4,7 @@ mod bad_input;
 mod canary;
 mod chaos;
 mod claude;
+mod compose;
 mod docker;
 mod documents;
 mod drill;

@@ -126,6 +126,9 @@ pub fn chain(
     let overlap = instance.settings.get(&SECRETS_OVERLAP)?;
     let make = |spec: &Spec| -> Result<Arc<dyn SecretSource>, Failure> {
         let inner: Arc<dyn SecretSource> = match spec {
+            Spec::File(path) if is_copy(path, environment) => {
+                Arc::new(Directory::copied(path, poll))
+            }
             Spec::File(path) => Arc::new(Directory::new(path, poll)),
             Spec::Env => Arc::new(Env::new(environment.clone(), poll)),
             Spec::Dotenv(path) => {
@@ -137,6 +140,11 @@ pub fn chain(
         Ok(Arc::new(PathValues::new(inner, PATH_SECRETS, poll)))
     };
     specs(instance)?.iter().map(make).collect()
+}
+
+/// Whether systemd filled this directory when it started the unit, and never will again.
+fn is_copy(path: &Path, environment: &Environment) -> bool {
+    environment.get("CREDENTIALS_DIRECTORY").is_some_and(|copy| path == Path::new(copy))
 }
 
 /// Whether one of the sources of `instance` is a server.
@@ -279,6 +287,7 @@ pub async fn find(
             };
             let is_ours = match spec {
                 Spec::Dotenv(_) | Spec::Remote(_) => true,
+                Spec::File(dir) if is_copy(dir, environment) => false,
                 // What the kubelet writes has this link.
                 Spec::File(dir) => std::fs::symlink_metadata(dir.join("..data")).is_err(),
                 Spec::Env => false,

@@ -7,13 +7,17 @@ use crate::{
 };
 use async_trait::async_trait;
 use secrets::{
-    Answer, Name, Secret, SecretSource, SecretWriter, SourceError, WriteError, files::Links,
+    Answer, Name, Secret, SecretSource, SecretWriter, SourceError, Versions, WriteError,
+    files::Links,
 };
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+/// The version of what cannot change while this process runs.
+const STATIC: &str = "static";
 
 /// A directory of secrets, one file each, named as the secret is.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Directory {
 #[derive(Debug)]
 struct Files {
     root: PathBuf,
+    /// Whether it was filled once, before this process began.
+    is_copy: bool,
     /// What was read last, and so is looked at.
     names: Mutex<Vec<Name>>,
 }
@@ -39,7 +45,18 @@ impl Directory {
     /// Reads the files in `root`, and watches them in that way.
     #[must_use]
     pub fn watching(root: impl Into<PathBuf>, watching: Watching) -> Self {
-        let files = Arc::new(Files { root: root.into(), names: Mutex::default() });
+        Self::of(root.into(), false, watching)
+    }
+
+    /// Reads the files in `root`, which systemd copied there before this process began (`LoadCredential=`,
+    /// systemd.exec(5)). Their version is `static`, and they are not written.
+    #[must_use]
+    pub fn copied(root: impl Into<PathBuf>, poll: Duration) -> Self {
+        Self::of(root.into(), true, Watching::every(poll))
+    }
+
+    fn of(root: PathBuf, is_copy: bool, watching: Watching) -> Self {
+        let files = Arc::new(Files { root, is_copy, names: Mutex::default() });
         Self { watch: Watch::new(files.clone(), watching), files }
     }
 }
@@ -102,6 +119,13 @@ impl SecretWriter for Directory {
 impl Directory {
     async fn writable(&self, name: &Name) -> Result<PathBuf, WriteError> {
         let place = self.place();
+        if self.files.is_copy {
+            let instead = format!(
+                "systemd copied it there when the unit started; change the file that LoadCredential= names for {name} \
+                 and restart the unit"
+            );
+            return Err(WriteError::ReadOnly { place, instead });
+        }
         let root = self.files.root.clone();
         let opened = write::off_thread(&place, move || Mount::open(&root)).await;
         match opened.and_then(|mount| mount) {
@@ -124,7 +148,15 @@ impl Files {
     }
 
     fn read(&self, names: &[Name]) -> Result<Vec<Answer>, SourceError> {
-        let one = |mount: &Mount, name: &Name| mount.read(Path::new(name.as_str()), Links::Beneath);
+        let one = |mount: &Mount, name: &Name| {
+            let answer = mount.read(Path::new(name.as_str()), Links::Beneath)?;
+            Ok(match answer {
+                Answer::Found(versions) if self.is_copy => {
+                    Answer::Found(Versions { id: STATIC.into(), ..versions })
+                }
+                answer => answer,
+            })
+        };
         let all = |mount: &Mount| names.iter().map(|name| one(mount, name)).collect();
         mount::read_whole(&self.root, all, |answer| matches!(answer, Answer::Missing))
     }

@@ -291,3 +291,22 @@ async fn whoever_could_read_a_file_can_read_the_one_that_replaces_it() {
     writer.write(&"LINK".parse().unwrap(), &secret("new")).await.unwrap();
     assert_eq!(rustix::fs::stat(dir.path().join("LINK")).unwrap().st_mode & 0o777, 0o600);
 }
+
+#[tokio::test]
+async fn what_systemd_copied_is_static_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("USER"), "somebody").unwrap();
+    let source = Directory::copied(dir.path(), POLL);
+    match &read(&source, &[USER, ABSENT]).await[..] {
+        [Answer::Found(versions), Answer::Missing] => {
+            assert_eq!(versions.id, "static");
+            assert_eq!(versions.current.text().unwrap(), "somebody");
+        }
+        other => panic!("expected a value and nothing: {other:?}"),
+    }
+    let refused = source.writer().unwrap().write(&USER, &secret("another")).await.unwrap_err();
+    assert!(
+        matches!(&refused, WriteError::ReadOnly { instead, .. } if instead.contains("LoadCredential="))
+    );
+    assert_eq!(fs::read_to_string(dir.path().join("USER")).unwrap(), "somebody");
+}
