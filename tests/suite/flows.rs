@@ -1,5 +1,6 @@
 //! Stories that cross daemons, told through the command line and the edge of a real suite.
 
+mod adapters;
 mod bad_input;
 mod canary;
 mod chaos;

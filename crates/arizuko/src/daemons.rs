@@ -24,6 +24,8 @@ pub static PROGRAMS: &[Program] = &[
     program!(runed Runed),
     program!(timed Timed),
     program!(webd Webd),
+    program!(teled Teled),
+    program!(slakd Slakd),
     program!(proxyd Proxyd),
 ];
 

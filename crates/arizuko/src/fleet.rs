@@ -37,6 +37,9 @@ pub enum Ask<'a> {
 pub struct Fleet {
     /// Of those that answered.
     pub daemons: Vec<DaemonSecrets>,
+    /// Those that this instance may do without, and that do not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_running: Vec<Daemon>,
     /// Why the others did not.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unreachable: BTreeMap<Daemon, String>,
@@ -56,6 +59,7 @@ impl Fleet {
         for (daemon, answer) in daemons.iter().zip(futures::future::join_all(asks).await) {
             match answer {
                 Ok(secrets) => fleet.daemons.push(secrets),
+                Err(error) if is_off(*daemon, &error) => fleet.not_running.push(*daemon),
                 Err(error) => {
                     fleet.unreachable.insert(*daemon, chain(&error));
                 }
@@ -100,6 +104,15 @@ impl Fleet {
         let line = format!("{each}; `arizuko status` shows which daemons run");
         Err(Failure::new(Exit::Unavailable, line))
     }
+}
+
+/// Whether nobody is there, of a daemon that need not be there. One that is there and silent is another matter.
+pub fn is_off(daemon: Daemon, error: &PeerError) -> bool {
+    let refused = |error: &PeerError| match error {
+        PeerError::Unreachable { source, .. } => source.is_connect() && !source.is_timeout(),
+        _ => false,
+    };
+    daemon.is_optional() && refused(error)
 }
 
 async fn one(session: &Session, daemon: Daemon, ask: Ask<'_>) -> Result<DaemonSecrets, PeerError> {

@@ -369,7 +369,7 @@ impl Rotation<'_> {
         let mut behind = Vec::new();
         for daemon in PROGRAMS.iter().map(|program| program.daemon) {
             // It was away before, and takes what is there when it comes back.
-            if before.unreachable.contains_key(&daemon) {
+            if before.unreachable.contains_key(&daemon) || before.not_running.contains(&daemon) {
                 continue;
             }
             if let Some(error) = now.unreachable.get(&daemon) {

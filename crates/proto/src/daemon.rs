@@ -95,6 +95,12 @@ impl Daemon {
         }
     }
 
+    /// Whether an instance may do without it. Where such a daemon does not run, nothing waits for it: it holds no
+    /// secret, and reads what is there when it starts.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::Onbod | Self::Dashd | Self::Teled | Self::Slakd)
+    }
+
     /// The setting that says where to reach it, such as `ROUTER_URL`.
     pub const fn url_setting(self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ use crate::{
     rights::Rights,
     store::{feed, groups, turns, turns::Turn},
     turn::{Event, Over, State},
+    typing_loop,
 };
 use kit::PeerError;
 use proto::{
@@ -74,8 +75,15 @@ struct Driver<'a> {
     began: (Timestamp, tokio::time::Instant),
 }
 
-/// Drives the attempt whose socket has this number until its run is gone.
+/// Drives the attempt whose socket has this number until its run is gone, and shows that it is at work.
 pub(crate) async fn drive(app: &Arc<App>, turn_id: &str, number: i64) {
+    tokio::select! {
+        () = driven(app, turn_id, number) => {}
+        () = typing_loop::show(app, turn_id, number) => {}
+    }
+}
+
+async fn driven(app: &Arc<App>, turn_id: &str, number: i64) {
     let news = app.wake.hub.listen(&hub::turn(turn_id));
     let began = (app.now(), tokio::time::Instant::now());
     let mut driver = Driver { app, turn_id: turn_id.to_owned(), number, news, last: None, began };

@@ -68,6 +68,7 @@ mod store;
 mod tenant;
 mod turn;
 mod turn_loop;
+mod typing_loop;
 mod wake;
 
 pub use self::secrets::BUNDLES;

@@ -8,6 +8,9 @@
 //! 4. a chat that is pinned to a folder;
 //! 5. the route table, lowest `seq` first.
 //!
+//! What happened and is no message (an edit, a reaction, somebody who joined) starts no turn: the folder that a message
+//! would go to stores it. A route that names the verb takes it before all that, and does with it what its target says.
+//!
 //! A folder that is each person's own is reached by that person alone: neither an engagement nor a reply leads
 //! somebody else there. A rule whose folder is out of service takes the message nowhere, and says so; it does not
 //! pass on to the next rule, because a message must not surface with somebody whom nobody meant.
@@ -102,6 +105,9 @@ pub(crate) struct Decision {
     pub(crate) steps: Vec<String>,
 }
 
+/// The verbs of what is no message. Whatever is not here is one, and may start a turn.
+const EVENTS: [&str; 7] = ["edit", "delete", "react", "unreact", "join", "leave", "membership"];
+
 /// Decides. `in_service` says whether a folder is there and takes messages.
 pub(crate) fn decide<E>(
     query: &Query<'_>,
@@ -114,6 +120,33 @@ pub(crate) fn decide<E>(
         return Ok(trail.direct(query.jid, folder, there));
     }
     trail.skip("the address names no folder");
+    let subject = Subject { chat_jid: query.jid.as_str(), sender: query.sender, verb: query.verb };
+    if !EVENTS.contains(&query.verb) {
+        return standing(trail, query, facts, subject, in_service);
+    }
+    let holds =
+        |rule: &&Rule| rule.pattern.asks_for_verb() && rule.pattern.refuses(&subject).is_none();
+    if let Some(rule) = facts.rules.iter().find(holds) {
+        let there = in_service(rule.target.base())?;
+        return Ok(trail.row(rule, query.sender, there));
+    }
+    let mut decision = standing(trail, query, facts, subject, in_service)?;
+    if decision.effect == Effect::Turn {
+        decision.effect = Effect::Observe;
+        let step = format!("`{}` is no message, and no route names it: it is stored", query.verb);
+        decision.steps.push(step);
+    }
+    Ok(decision)
+}
+
+/// Decides by what was before, and then by the table.
+fn standing<E>(
+    mut trail: Trail,
+    query: &Query<'_>,
+    facts: &Facts,
+    subject: Subject<'_>,
+    mut in_service: impl FnMut(&Folder) -> Result<bool, E>,
+) -> Result<Decision, E> {
     let earlier = [
         ("engagement", &facts.engaged, "the agent has not spoken here lately"),
         ("reply", &facts.replied, "it answers nothing that the agent said"),
@@ -138,7 +171,6 @@ pub(crate) fn decide<E>(
             return Ok(trail.earlier("pin", &fact, there));
         }
     }
-    let subject = Subject { chat_jid: query.jid.as_str(), sender: query.sender, verb: query.verb };
     for rule in &facts.rules {
         if let Some(why) = rule.pattern.refuses(&subject) {
             trail.skip(format!("route {}: {why}", rule.id));

@@ -232,7 +232,10 @@ fn said(us: Us<'_>, chat: Chat, event: Part<'_>) -> Heard {
     if text.trim().is_empty() && files.is_empty() && !mentioned {
         return Heard::Nothing("it has no text and no file");
     }
-    let thread = thread_of(event, ts);
+    let about = thread_of(event, ts);
+    // A mention in a channel begins a thread, so that the answer and what follows it crowd nobody else.
+    let begins = mentioned && !chat.is_direct();
+    let thread = about.clone().or_else(|| begins.then(|| ts.to_owned()));
     Heard::Post(Box::new(Post {
         is_group: !chat.is_direct(),
         id: ts.to_owned(),
@@ -240,7 +243,7 @@ fn said(us: Us<'_>, chat: Chat, event: Part<'_>) -> Heard {
         user_name: None,
         verb: if mentioned { Verb::Mention } else { Verb::Message },
         text: text.to_owned(),
-        about: thread.clone(),
+        about,
         thread,
         at: milliseconds(ts),
         files,

@@ -132,11 +132,11 @@ fn reacted(reaction: &MessageReactionUpdated, update: u32) -> Option<NewMessage>
         these.iter().filter(|one| !those.contains(one)).cloned().collect::<Vec<_>>().join(" ")
     };
     let (added, removed) = (only(&new, &old), only(&old, &new));
-    let content = match (added.as_str(), removed.as_str()) {
+    let (verb, content) = match (added.as_str(), removed.as_str()) {
         ("", "") => return None,
-        (added, "") => format!("reacted with {added}"),
-        ("", removed) => format!("took back the reaction {removed}"),
-        (added, removed) => format!("reacted with {added} in place of {removed}"),
+        (added, "") => ("react", format!("reacted with {added}")),
+        ("", removed) => ("unreact", format!("took back the reaction {removed}")),
+        (added, removed) => ("react", format!("reacted with {added} in place of {removed}")),
     };
     let (sender, sender_name) = match (&reaction.user, &reaction.actor_chat) {
         (Some(person), _) => (user(person), name(person)),
@@ -145,7 +145,7 @@ fn reacted(reaction: &MessageReactionUpdated, update: u32) -> Option<NewMessage>
     };
     Some(NewMessage {
         id: format!("{}:r{update}", reaction.message_id).parse().ok()?,
-        verb: Some("reaction".into()),
+        verb: Some(verb.into()),
         reply_to: opaque(reaction.message_id.into()),
         ..notice(&reaction.chat, sender, sender_name, content, reaction.date)?
     })
@@ -164,7 +164,7 @@ fn pressed(query: &CallbackQuery) -> Option<NewMessage> {
     let sender = (user(&query.from), name(&query.from));
     Some(NewMessage {
         id: format!("cb:{}", query.id).parse().ok()?,
-        verb: Some("callback".into()),
+        verb: Some("button".into()),
         reply_to: opaque(message.into()),
         topic: thread,
         timestamp: None,

@@ -18,7 +18,7 @@ pub use state::{Call, Kind, Lie};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -98,6 +98,7 @@ impl Slack {
             .route("/api/{method}", any(call))
             .route("/upload/{id}", any(files::upload))
             .route("/files-pri/{id}/{name}", get(files::download))
+            .layer(DefaultBodyLimit::max(128 << 20))
             .with_state(shared.clone());
         let web = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let socket = tokio::spawn(socket::serve(sockets, shared.clone()));

@@ -14,8 +14,20 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// The daemons of the suite.
+/// The daemons that every instance has. The others are started by the stories that are about them.
 pub const DAEMONS: [&str; 6] = ["authd", "routd", "runed", "timed", "webd", "proxyd"];
+
+/// Where each daemon listens.
+const PORTS: [(&str, u16); 8] = [
+    ("authd", 8081),
+    ("routd", 8080),
+    ("runed", 8082),
+    ("timed", 8083),
+    ("webd", 8086),
+    ("teled", 8087),
+    ("slakd", 8088),
+    ("proxyd", 8090),
+];
 
 /// A self-signed pair for the edge.
 pub struct Tls {
@@ -74,8 +86,15 @@ impl Suite {
         let address =
             format!("127.{}.{}.{}", 64 + process / 250 % 64, process % 250, next % 250 + 2);
         let dir = tempfile::Builder::new().prefix("az").tempdir_in("/tmp").unwrap();
+        let environment = [
+            ("INSTANCE_NAME", "test"),
+            ("LOG_FORMAT", "text"),
+            // No test speaks with a real platform.
+            ("TELEGRAM_API_URL", "http://127.0.0.1:1"),
+            ("SLACK_API_URL", "http://127.0.0.1:1/api"),
+        ];
         let environment =
-            vec![("INSTANCE_NAME".into(), "test".into()), ("LOG_FORMAT".into(), "text".into())];
+            environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { running: BTreeMap::new(), dir, environment, own: Vec::new(), address }
     }
 
@@ -120,7 +139,8 @@ impl Suite {
 
     /// Starts every daemon as a process of its own and waits until each is ready.
     pub fn start_apart(&mut self) -> &mut Self {
-        for (daemon, port) in DAEMONS.into_iter().zip([8081, 8080, 8082, 8083, 8086, 8091]) {
+        for (daemon, port) in PORTS {
+            let port = if daemon == "proxyd" { 8091 } else { port };
             let setting = if daemon == "routd" { "ROUTER".into() } else { daemon.to_uppercase() };
             let url = format!("http://{}:{port}", self.address);
             self.set(&format!("{setting}_URL"), &url);
@@ -137,14 +157,7 @@ impl Suite {
     /// Starts one daemon and waits for nothing.
     pub fn spawn(&mut self, daemon: &'static str) {
         let mut command = self.command();
-        let port = match daemon {
-            "authd" => 8081,
-            "routd" => 8080,
-            "runed" => 8082,
-            "timed" => 8083,
-            "webd" => 8086,
-            _ => 8090,
-        };
+        let port = PORTS.into_iter().find(|(name, _)| *name == daemon).unwrap().1;
         command.args(["run", daemon]);
         command.env("LISTEN_ADDR", format!("{}:{port}", self.address));
         command.env("PROXYD_ADMIN_ADDR", format!("{}:8091", self.address));

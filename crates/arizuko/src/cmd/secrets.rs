@@ -92,7 +92,13 @@ fn text(fleet: &Fleet, output: Output) -> String {
             ]);
         }
     }
-    table(&["DAEMON", "GEN", "SECRET", "SOURCE", "VERSION", "PRINT", "AGE", "STATE"], &rows)
+    let heads = ["DAEMON", "GEN", "SECRET", "SOURCE", "VERSION", "PRINT", "AGE", "STATE"];
+    let mut text = table(&heads, &rows);
+    if !fleet.not_running.is_empty() {
+        let names: Vec<&str> = fleet.not_running.iter().map(|daemon| daemon.name()).collect();
+        text.push_str(&format!("\nnot running: {}", names.join(", ")));
+    }
+    text
 }
 
 /// A version's name, short enough for a column.

@@ -4,6 +4,7 @@ use crate::{
     addresses::Addresses,
     daemons::PROGRAMS,
     failure::{Exit, Failure},
+    fleet::is_off,
     instance::Instance,
     output::{Mark, Output, table},
     session::Session,
@@ -33,6 +34,10 @@ struct One {
     daemon: Daemon,
     address: String,
     alive: bool,
+    /// Whether the instance may do without it.
+    optional: bool,
+    #[serde(skip)]
+    is_off: bool,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
@@ -57,8 +62,11 @@ pub(super) async fn status(instance: &Instance, output: Output) -> Result<(), Fa
         queues = routd.call(&proto::routd::STATUS, &Nothing {}).await.ok();
         runs = runed.call(&proto::runed::STATUS, &Nothing {}).await.ok();
     }
-    let down: Vec<&str> =
-        daemons.iter().filter(|one| !one.ready).map(|one| one.daemon.name()).collect();
+    let down: Vec<&str> = daemons
+        .iter()
+        .filter(|one| !one.ready && !one.is_off)
+        .map(|one| one.daemon.name())
+        .collect();
     let down = down.join(", ");
     let is_alive = daemons.iter().any(|one| one.alive);
     let status = Status { instance: instance.name.clone(), daemons, queues, runs };
@@ -79,7 +87,9 @@ pub(super) async fn status(instance: &Instance, output: Output) -> Result<(), Fa
 
 async fn look(peer: Peer, daemon: Daemon) -> One {
     let peer = peer.without_credential();
-    let health: Option<Health> = peer.call(&HEALTH, &Nothing {}).await.ok();
+    let asked = peer.call(&HEALTH, &Nothing {}).await;
+    let is_off = asked.as_ref().is_err_and(|error| is_off(daemon, error));
+    let health: Option<Health> = asked.ok();
     let ready = match &health {
         Some(_) => ready_of(&peer).await,
         None => None,
@@ -90,6 +100,8 @@ async fn look(peer: Peer, daemon: Daemon) -> One {
         daemon,
         address: peer.url().to_owned(),
         alive: health.is_some(),
+        optional: daemon.is_optional(),
+        is_off,
         ready: ready.ready,
         version: health.as_ref().map(|health| health.version.clone()),
         pid: health.map(|health| health.pid),
@@ -113,6 +125,7 @@ async fn ready_of(peer: &Peer) -> Option<Ready> {
 fn text(status: &Status, output: Output) -> String {
     let row = |one: &One| {
         let state = match (one.alive, one.ready, one.degraded.is_empty()) {
+            (false, ..) if one.is_off => "not running".to_owned(),
             (false, ..) => output.mark("down", Mark::Bad),
             (true, false, _) => output.mark("starting", Mark::Doubtful),
             (true, true, false) => output.mark("degraded", Mark::Doubtful),

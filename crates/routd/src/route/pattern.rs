@@ -105,6 +105,12 @@ impl Pattern {
         self.0.iter().all(|one| !matches!(one.key, Key::Sender | Key::Verb))
     }
 
+    /// Whether it names a verb.
+    pub(crate) fn asks_for_verb(&self) -> bool {
+        let names = |one: &Predicate| one.key == Key::Verb && matches!(one.test, Test::Like(_));
+        self.0.iter().any(names)
+    }
+
     /// Reads a match as an operator writes it.
     pub(crate) fn parse(text: &str) -> Result<Self, RouteError> {
         if text.len() > LONGEST {

@@ -53,6 +53,34 @@ fn the_first_row_that_matches_takes_the_message() {
 }
 
 #[test]
+fn what_is_no_message_starts_no_turn_unless_a_route_names_it() {
+    let mut rules = examples();
+    rules.insert(6, rule(8, "platform=telegram verb=membership", "atlas#arrivals"));
+    let engaged = Some(Earlier {
+        folder: "atlas/legal".parse().unwrap(),
+        topic: Topic::default(),
+        sender: None,
+    });
+    let quiet = Facts { rules, ..Facts::default() };
+    let spoken = Facts { engaged, ..quiet.clone() };
+    for (facts, jid, verb, expected) in [
+        (&quiet, "telegram:group/1", "edit", ("observe", "atlas")),
+        (&quiet, "slack:T1/channel/C9", "react", ("observe", "atlas")),
+        (&quiet, "slack:T2/dm/D1", "delete", ("unrouted", "")),
+        (&quiet, "telegram:group/1", "command", ("turn", "atlas")),
+        (&quiet, "telegram:group/1", "button", ("turn", "atlas")),
+        // The route that names it stands behind others that would take it, and goes before them.
+        (&quiet, "telegram:group/12345", "membership", ("turn", "atlas")),
+        (&spoken, "telegram:group/1", "message", ("turn", "atlas/legal")),
+        (&spoken, "telegram:group/1", "unreact", ("observe", "atlas/legal")),
+        (&spoken, "telegram:group/1", "membership", ("turn", "atlas")),
+    ] {
+        let decision = route(facts, jid, "telegram:user/1", verb);
+        assert_eq!(place(&decision), expected, "{jid} {verb}: {:#?}", decision.steps);
+    }
+}
+
+#[test]
 fn a_folder_out_of_service_takes_nothing_and_passes_nothing_on() {
     let rules = vec![rule(1, "platform=email", "gone"), rule(2, "", "atlas")];
     let facts = Facts { rules, ..Facts::default() };

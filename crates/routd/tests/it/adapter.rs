@@ -8,7 +8,10 @@ use axum::{
     routing::{get, post},
 };
 use kit::testing::{Serving, serve_router};
-use proto::routd::{History, HistoryQuery, PastMessage, Send, Sent};
+use proto::{
+    Nothing,
+    routd::{History, HistoryQuery, PastMessage, Send, Sent, Typing},
+};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -48,11 +51,14 @@ struct Inner {
     /// What the platform has of each chat.
     past: Vec<PastMessage>,
     asked: Vec<HistoryQuery>,
+    /// Where it was to show that the agent is at work, in order.
+    typing: Vec<Typing>,
 }
 
 impl Adapter {
     pub async fn serve(&self) -> Serving {
         let mut router = Router::new().route("/send", post(send));
+        router = router.route("/typing", post(typing));
         router = router.route("/history", post(history)).route("/files/{id}", get(file));
         for path in ["/edit", "/delete", "/react"] {
             router = router.route(path, post(change));
@@ -99,6 +105,11 @@ impl Adapter {
         self.0.lock().unwrap().asked.clone()
     }
 
+    /// Where it was to show that the agent is at work, in order.
+    pub fn typing(&self) -> Vec<Typing> {
+        self.0.lock().unwrap().typing.clone()
+    }
+
     pub fn bearers(&self) -> Vec<String> {
         self.0.lock().unwrap().bearers.clone()
     }
@@ -117,6 +128,11 @@ async fn file(
         Some(bytes) => bytes.clone().into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+async fn typing(State(adapter): State<Adapter>, Json(typing): Json<Typing>) -> Json<Nothing> {
+    adapter.0.lock().unwrap().typing.push(typing);
+    Json(Nothing {})
 }
 
 async fn history(State(adapter): State<Adapter>, Json(query): Json<HistoryQuery>) -> Json<History> {

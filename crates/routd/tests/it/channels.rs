@@ -93,6 +93,36 @@ async fn an_answer_is_sent_with_its_key_its_thread_and_a_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_shows_that_the_agent_is_at_work_until_the_run_is_gone() {
+    let stage = stage().await;
+    let (adapter, serving) = adapter(&stage, &["typing"]).await;
+    let asked = NewMessage {
+        topic: Some("77".parse().unwrap()),
+        ..message("telegram:user/1", "m0", "hello")
+    };
+    stage.post(&asked).await;
+    let run = stage.runed.nth(0).await;
+    // Again and again: a platform shows it for some seconds.
+    eventually("it is shown twice", || async { (adapter.typing().len() >= 2).then_some(()) }).await;
+    for typing in adapter.typing() {
+        assert_eq!(typing.chat_jid.as_str(), "telegram:user/1");
+        assert_eq!(typing.thread_id.as_deref(), Some("77"));
+    }
+    Agent::on(&run).result(Outcome::Replied, Some("hi")).await.unwrap();
+    stage.runed.end(&run.id, RunEnd::Completed);
+    stage.ended("telegram:user/1", "m0").await;
+    state(&stage, "hi", "sent").await;
+    // An adapter that cannot show it is not asked to.
+    let before = adapter.typing().len();
+    let registration = registration(&serving.url, &[]);
+    stage.call(&REGISTER_CHANNEL, &registration, CHANNEL_SECRET).await.unwrap();
+    exchange(&stage, 1, "telegram:user/1", "again").await;
+    state(&stage, "again", "sent").await;
+    assert_eq!(adapter.typing().len(), before, "nobody was at work");
+    assert_eq!(adapter.sent().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_answer_of_an_adapter_is_obeyed() {
     let stage = stage().await;
     let (adapter, _serving) = adapter(&stage, &[]).await;

@@ -70,6 +70,11 @@ fn a_mention_is_the_same_message_whichever_of_its_two_events_comes_first() {
     let (one, other) = (post(message), post(mention));
     assert_eq!(one, other);
     assert_eq!((one.verb, one.text.as_str()), (Verb::Mention, "deploy"));
+    assert_eq!((one.thread.as_deref(), one.about), (Some("17.000200"), None), "it begins a thread");
+    let mut direct = said("<@UB> deploy");
+    direct["channel"] = "D1".into();
+    direct["channel_type"] = "im".into();
+    assert_eq!(post(direct).thread, None);
     assert_eq!(post(said("<@U2> deploy")).verb, Verb::Message);
 }
 

@@ -96,7 +96,7 @@ fn edits_reactions_buttons_and_memberships_are_events_about_messages() {
         "chat": chat, "message_id": 5, "user": person(), "date": 7,
         "old_reaction": emoji("👎"), "new_reaction": emoji("👍") } });
     let new = of(reaction).event.unwrap().message;
-    assert_eq!((new.id.as_str(), new.verb.as_deref()), ("5:r3", Some("reaction")));
+    assert_eq!((new.id.as_str(), new.verb.as_deref()), ("5:r3", Some("react")));
     assert_eq!(new.content, "reacted with 👍 in place of 👎");
 
     let press = json!({ "update_id": 4, "callback_query": {

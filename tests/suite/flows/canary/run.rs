@@ -23,6 +23,8 @@ const DAEMONS: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
 /// What a bearer credential may have (RFC 6750, section 2.1).
 const OF_BEARERS: &[u8] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=-._~+/=";
+/// What stands in a path as it is.
+const OF_PATHS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// What any secret may have, and what encodings change.
 const OF_TEXTS: &[u8] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789\"\\ &?%#+/={}<>'";
@@ -167,13 +169,18 @@ impl Run {
             ("AUTHD_SERVICE_KEY".to_owned(), text(OF_BEARERS)),
             ("AUTHD_SERVICE_KEY_WEBD".to_owned(), text(OF_BEARERS)),
             ("ANTHROPIC_API_KEY".to_owned(), text(OF_BEARERS)),
-            // Nobody reads this, and a file of all secrets has it all the same.
-            ("SLACK_BOT_TOKEN".to_owned(), text(OF_TEXTS)),
+            // Here are no platforms to show these to.
+            ("SLACK_BOT_TOKEN".to_owned(), format!("xoxb-{}", text(OF_BEARERS))),
+            ("SLACK_SIGNING_SECRET".to_owned(), text(OF_BEARERS)),
         ];
         for (name, value) in &values {
             self.note(name, value.clone().into_bytes());
         }
         self.note("PROXYD_TLS_KEY", scalar(&pair.key));
+        // What is before the colon is the bot's address.
+        let token = text(OF_PATHS);
+        self.note("TELEGRAM_BOT_TOKEN", token.clone().into_bytes());
+        values.push(("TELEGRAM_BOT_TOKEN".into(), format!("8012345678:{token}")));
         values.push(("PROXYD_TLS_CERT".into(), pair.cert));
         values.push(("PROXYD_TLS_KEY".into(), pair.key));
         self.current.extend(values.iter().cloned());
@@ -194,6 +201,7 @@ impl Run {
         let scalar = scalar(&self.current["PROXYD_TLS_KEY"]);
         let in_use = |canary: &Canary| {
             canary.bytes == scalar
+                || self.current["TELEGRAM_BOT_TOKEN"].as_bytes().ends_with(&canary.bytes)
                 || self.current.values().any(|value| value.as_bytes() == canary.bytes)
         };
         self.canaries.iter().filter(|canary| !in_use(canary)).cloned().collect()
