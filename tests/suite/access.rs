@@ -28,15 +28,30 @@ const EVERYWHERE: &[Route] = &[
 /// Who tries: an address of its own, to be found in the audit.
 const FROM: &str = "127.0.0.77";
 
+/// What routd asks of every adapter.
+const OF_ADAPTERS: &[Route] = &[
+    routd::SEND.route,
+    routd::EDIT.route,
+    routd::DELETE.route,
+    routd::REACT.route,
+    routd::TYPING.route,
+    routd::ADAPTER_FILE,
+];
+
 fn routes(daemon: Daemon) -> Vec<Route> {
-    let own: &[Route] = match daemon {
-        Daemon::Authd => authd::ROUTES,
-        Daemon::Routd => routd::ROUTES,
-        Daemon::Runed => runed::ROUTES,
-        Daemon::Webd => webd::ROUTES,
-        _ => &[],
+    let own: [&[Route]; 2] = match daemon {
+        Daemon::Authd => [authd::ROUTES, &[]],
+        Daemon::Routd => [routd::ROUTES, &[]],
+        Daemon::Runed => [runed::ROUTES, &[]],
+        Daemon::Webd => [webd::ROUTES, &[]],
+        Daemon::Teled => [OF_ADAPTERS, teled::ROUTES],
+        Daemon::Slakd => {
+            let own = [OF_ADAPTERS, slakd::ROUTES, &[routd::HISTORY.route]].concat();
+            return [EVERYWHERE, &own].concat();
+        }
+        _ => [&[], &[]],
     };
-    EVERYWHERE.iter().chain(own).copied().collect()
+    [EVERYWHERE, own[0], own[1]].concat()
 }
 
 fn verb(route: &Route) -> reqwest::Method {
@@ -359,9 +374,8 @@ async fn every_endpoint_refuses_who_may_not_and_writes_it_down() {
     field.documents().await;
     let (mut tried, mut wanted, mut used) = (0, BTreeSet::new(), BTreeSet::new());
     // A key that nobody knows makes a daemon wait before it asks again: not one after the other.
-    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|index| field.tried(field.addresses[index].0));
-    let (a, b, c, d, e) = tokio::join!(a, b, c, d, e);
-    for (count, refused, credentials) in [a, b, c, d, e] {
+    let everybody = field.addresses.iter().map(|(daemon, _)| field.tried(*daemon));
+    for (count, refused, credentials) in futures::future::join_all(everybody).await {
         tried += count;
         wanted.extend(refused);
         used.extend(credentials);

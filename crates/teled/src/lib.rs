@@ -37,6 +37,7 @@ mod webhook;
 
 pub use credentials::{BOT_TOKEN, BotToken, CHANNEL_SECRET, WEBHOOK_SECRET, WebhookSecret};
 pub use settings::{SETTINGS, TELEGRAM_API_URL, TELEGRAM_WEBHOOK_URL};
+pub use webhook::ROUTES;
 
 use adapter::{Adapter, Routd, Spool};
 use axum::Router;

@@ -18,6 +18,9 @@ use serde_json::Value;
 const WEBHOOK: Route =
     Route::new(Method::Post, "/telegram/webhook", Needs::Nobody, "Telegram brings an update");
 
+/// Every route of this daemon, without those that every daemon and every adapter has.
+pub const ROUTES: &[Route] = &[WEBHOOK];
+
 /// The header that has the secret.
 const SECRET: &str = "x-telegram-bot-api-secret-token";
 

@@ -24,7 +24,7 @@ fn absurd_paths_and_methods_are_refused_by_every_daemon_and_the_edge() {
     let suite = Suite::up();
     let long = format!("GET /{}", "a".repeat(100_000));
     let everybody = addresses(&suite);
-    assert_eq!(everybody.len(), 7, "{everybody:?}");
+    assert!(everybody.len() >= 9, "{everybody:?}");
     for (who, address) in &everybody {
         for line in [
             "GET /%00",

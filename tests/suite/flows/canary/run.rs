@@ -18,7 +18,7 @@ use std::{
     thread,
 };
 
-const DAEMONS: [&str; 5] = ["authd", "routd", "runed", "webd", "proxyd"];
+const DAEMONS: [&str; 7] = ["authd", "routd", "runed", "webd", "teled", "slakd", "proxyd"];
 
 /// What a bearer credential may have (RFC 6750, section 2.1).
 const OF_BEARERS: &[u8] =
@@ -144,6 +144,9 @@ impl Run {
             }
         }
         run.suite.start_apart();
+        for adapter in ["teled", "slakd"] {
+            run.suite.restart(adapter);
+        }
         run.said_by(&[
             "group",
             "add",
