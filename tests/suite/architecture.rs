@@ -60,6 +60,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         &[
             "kit",
             "ant",
+            "authd",
             "routd",
             "slakd",
             "teled",

@@ -128,7 +128,8 @@ impl ProviderKeys {
         let claims = jsonwebtoken::decode::<Map<String, Value>>(token, key, &form);
         let claims = claims.map_err(|_| IdTokenError::Signature)?.claims;
         check(&claims, expect, now)?;
-        let subject = text(&claims, "sub").filter(|sub| !sub.is_empty() && sub.len() <= SUBJECT_MAX);
+        let subject =
+            text(&claims, "sub").filter(|sub| !sub.is_empty() && sub.len() <= SUBJECT_MAX);
         let subject = subject.ok_or(IdTokenError::Malformed("it names nobody"))?.to_owned();
         Ok(IdToken { subject, claims })
     }
@@ -202,11 +203,7 @@ fn usable(jwk: &Value) -> Option<Key> {
     Some(Key { id: jwk.common.key_id, good_for, key }).filter(|key| !key.good_for.is_empty())
 }
 
-fn check(
-    claims: &Map<String, Value>,
-    expect: &ExpectId<'_>,
-    now: i64,
-) -> Result<(), IdTokenError> {
+fn check(claims: &Map<String, Value>, expect: &ExpectId<'_>, now: i64) -> Result<(), IdTokenError> {
     if text(claims, "iss") != Some(expect.issuer) {
         return Err(IdTokenError::Issuer);
     }

@@ -232,6 +232,8 @@ pub mod scopes {
         SESSIONS_RESOLVE = "sessions:resolve";
         /// Act for the person whose request the edge has just passed on, with that person's rights.
         SESSIONS_ACT = "sessions:act";
+        /// List people's sessions.
+        SESSIONS_READ = "sessions:read";
         /// Begin and end people's sessions.
         SESSIONS_WRITE = "sessions:write";
     }

@@ -4,6 +4,7 @@ use crate::{
     act::Act,
     keyring::{Keyring, KeyringError},
     limits::Limits,
+    logins::Logins,
     pages::Pages,
     service_key::ServiceKeys,
     session::{Capability, Session},
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) ring: Keyring,
     pub(crate) service_keys: ServiceKeys,
     pub(crate) limits: Limits,
+    pub(crate) logins: Logins,
     pub(crate) pages: Pages,
     pub(crate) clock: Clock,
     pub(crate) gate: Gate,
@@ -54,6 +56,7 @@ impl App {
         store: Store,
         ring: Keyring,
         service_keys: ServiceKeys,
+        logins: Logins,
     ) -> Result<Self, KeyringError> {
         let fingerprint_key = FingerprintKey::load(&store, &ring).await?;
         context.secrets.set_fingerprint_key(fingerprint_key.0);
@@ -63,6 +66,7 @@ impl App {
             ring,
             service_keys,
             limits: Limits::new(),
+            logins,
             pages: Pages::new(&context.instance),
             clock: context.clock.clone(),
             gate: context.gate.clone(),
@@ -108,12 +112,18 @@ impl App {
         self.lasting(found, self.clock.now()).await
     }
 
+    /// Whether a session that nobody ended is not over by itself, nor by a setting that is gone.
+    pub(crate) fn counts(&self, session: &Session, now: Timestamp) -> bool {
+        let stands = session.rule.as_deref().is_none_or(|rule| self.logins.keep(rule));
+        session.is_live(now) && stands
+    }
+
     async fn lasting(
         &self,
         found: Option<Session>,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let Some(mut session) = found.filter(|session| session.is_live(now)) else {
+        let Some(mut session) = found.filter(|session| self.counts(session, now)) else {
             return Ok(None);
         };
         if session.wants_note(now) {

@@ -2,7 +2,7 @@
 //! counts with the next one.
 
 use kit::StartError;
-use secrets::{AnyBundle, Bundle, Malformed, Name, Need, Role, Secret, Secrets, Values, Watched};
+use secrets::{Bundle, Malformed, Name, Need, Role, Secret, Secrets, Values, Watched};
 use std::{fmt, sync::Arc};
 
 const OIDC: Name = Name::literal("OIDC_CLIENT_SECRET");
@@ -24,20 +24,19 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-static OIDC_CLIENT_SECRET: Bundle<ClientSecret> = Bundle {
+/// Of the OpenID provider.
+pub(crate) static OIDC_CLIENT_SECRET: Bundle<ClientSecret> = Bundle {
     needs: &[Need::optional(OIDC, "proves this instance to the OpenID provider of OIDC_ISSUER")],
     role: Role::Presents,
     parse: |values| parse(values, &OIDC),
 };
 
-static GITHUB_CLIENT_SECRET: Bundle<ClientSecret> = Bundle {
+/// Of GitHub.
+pub(crate) static GITHUB_CLIENT_SECRET: Bundle<ClientSecret> = Bundle {
     needs: &[Need::optional(GITHUB, "proves this instance to GitHub, where people log in by it")],
     role: Role::Presents,
     parse: |values| parse(values, &GITHUB),
 };
-
-/// Both bundles.
-pub(crate) static BUNDLES: [&dyn AnyBundle; 2] = [&OIDC_CLIENT_SECRET, &GITHUB_CLIENT_SECRET];
 
 fn parse(values: &Values<'_>, name: &Name) -> Result<ClientSecret, Malformed> {
     let secret = values.share(name);

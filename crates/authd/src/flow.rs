@@ -4,11 +4,7 @@
 //! an answer counts only in the browser that asked for it. The provider sees a random `state`, the
 //! hash of a verifier (PKCE, RFC 7636), and a nonce that comes back within the ID token.
 
-use crate::{
-    session::Capability,
-    store::Hash,
-    vouched::Provider,
-};
+use crate::{session::Capability, store::Hash, vouched::Provider};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proto::Timestamp;
 use serde::{Deserialize, Serialize};

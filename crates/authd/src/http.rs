@@ -2,7 +2,7 @@
 
 use crate::{
     app::{App, Asked},
-    keyring::{DATABASE, Renewed},
+    keyring::{DATABASE, Renewed, act},
     service_key::{Minter, own_name},
     session::Capability,
     store::StoreError,
@@ -20,8 +20,8 @@ use kit::{Api, Caller, Failure};
 use proto::{
     Code, Daemon, Needs, Nothing, Route,
     authd::{
-        self, Rekey, ResolveSession, ServiceTokenRequest, Session, SigningKey, SigningKeys, Token,
-        UserTokenRequest,
+        self, EndSession, ListSessions, Rekey, ResolveSession, ServiceTokenRequest, Session,
+        SessionPage, SessionRow, SigningKey, SigningKeys, Token, UserTokenRequest,
     },
     kit::DatabaseKey,
     routd::{AuditPage, AuditQuery},
@@ -42,6 +42,8 @@ pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
     api.raw(open, post(service_token).with_state(app.clone()));
     api.mount(authd::RESOLVE_SESSION, app.clone(), resolve);
     api.mount(authd::USER_TOKEN, app.clone(), user_token);
+    api.mount(authd::LIST_SESSIONS, app.clone(), sessions);
+    api.mount(authd::END_SESSION, app.clone(), end_session);
     api.mount(authd::SIGNING_KEYS, app.clone(), |app, _, _: Nothing| async move {
         Ok(signing_keys(&app))
     });
@@ -166,6 +168,48 @@ async fn user_token(
         Failure::internal(&error)
     })?;
     app.mint(&Grant::person(subject, request.audience, session.id))
+}
+
+/// Sessions of a page: when nothing is said, and at most.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 500;
+
+async fn sessions(app: Arc<App>, _: Caller, query: ListSessions) -> Result<SessionPage, Failure> {
+    let now = app.clock.now();
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let (mut rows, before) = match query.subject {
+        Some(subject) => (app.store.sessions_of(&subject).await.map_err(failed)?, None),
+        None => {
+            let before = query.before.unwrap_or(i64::MAX);
+            let rows = app.store.sessions_before(before, limit).await.map_err(failed)?;
+            let whole = usize::try_from(limit).is_ok_and(|limit| rows.len() == limit);
+            let next = rows.last().filter(|_| whole).map(|row| row.id);
+            (rows, next)
+        }
+    };
+    rows.retain(|session| app.counts(session, now));
+    let sessions = rows.into_iter().map(|session| SessionRow {
+        id: session.id,
+        ends_at: session.ends(),
+        subject: session.subject,
+        kind: session.kind.name().to_owned(),
+        rule: session.rule,
+        begun_from: session.from,
+        begun_at: session.made,
+        used_at: session.seen,
+    });
+    Ok(SessionPage { sessions: sessions.collect(), before })
+}
+
+async fn end_session(
+    app: Arc<App>,
+    caller: Caller,
+    wanted: EndSession,
+) -> Result<Nothing, Failure> {
+    let by = caller.subject().as_str();
+    let row = act(app.clock.now(), by, "session.end", "", "by its id");
+    app.store.end_sessions(vec![wanted.id], row).await.map_err(failed)?;
+    Ok(Nothing {})
 }
 
 fn signing_keys(app: &App) -> SigningKeys {

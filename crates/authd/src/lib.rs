@@ -32,29 +32,38 @@
 mod act;
 mod admin;
 mod app;
+mod client_secret;
+mod flow;
 mod http;
 mod keyring;
 mod limits;
 mod login;
+mod logins;
+mod outside;
 mod pages;
+mod program;
 mod secrets_loop;
 mod service_key;
 mod session;
 mod settings;
+mod sign_in;
 pub mod signing_key;
 mod start_error;
 mod store;
 mod sweep_loop;
 mod token;
+mod vouched;
 
 pub use service_key::NO_SERVICE_KEY;
-pub use settings::KEY_ROTATION_INTERVAL;
-pub use token::{OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE, USER_TOKEN_LIFE};
+pub use settings::{KEY_ROTATION_INTERVAL, SETTINGS};
+pub use token::{ACCESS_TOKEN_LIFE, OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE, USER_TOKEN_LIFE};
 
 use app::App;
 use axum::Router;
+use client_secret::ClientSecrets;
 use keyring::{Keyring, Rules};
-use kit::{AnySetting, Api, Context, StartError, UnixSocket};
+use kit::{Api, Context, StartError, UnixSocket};
+use logins::Logins;
 use secrets::{
     AnyBundle, Bundle, Role,
     seal::{SECRETS_KEY_NEEDS, SecretsKey},
@@ -68,9 +77,6 @@ static SECRETS_KEY: Bundle<SecretsKey> =
 
 /// The secrets that authd declares.
 pub const BUNDLES: &[&dyn AnyBundle] = service_key::BUNDLES;
-
-/// The settings that authd reads.
-pub const SETTINGS: &[&dyn AnySetting] = &[&KEY_ROTATION_INTERVAL];
 
 /// A retired key is served this much longer than the last token it can have signed, for a request
 /// that was being signed when the key retired.
@@ -93,6 +99,8 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let mut api = Api::new(&context);
     http::mount(&mut api, &app);
     login::mount(&mut api, &app);
+    sign_in::mount(&mut api, &app);
+    program::mount(&mut api, &app);
     Ok(api.into_router())
 }
 
@@ -100,7 +108,13 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
 async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     let rules = rules(context)?;
     let secrets_key = context.secrets.watch(&SECRETS_KEY).await?;
-    let service_keys = ServiceKeys::watch(&context.secrets).await?;
+    // Together, because the keeper leaves a pause between two looks at a source.
+    let (service_keys, client_secrets) = futures::future::try_join(
+        ServiceKeys::watch(&context.secrets),
+        ClientSecrets::watch(&context.secrets),
+    )
+    .await?;
+    let logins = Logins::new(context, &client_secrets)?;
     let path = context.database();
     if let Some(directory) = path.parent() {
         own_directory(directory)?;
@@ -112,7 +126,7 @@ async fn assemble(context: &Context) -> Result<Arc<App>, StartError> {
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let ring = Keyring::open(&store, secrets_key, rules, context.clock.clone()).await?;
     context.gate.use_keys(Arc::new(ring.clone()));
-    let app = App::new(context, store, ring, service_keys).await;
+    let app = App::new(context, store, ring, service_keys, logins).await;
     let app = Arc::new(app.map_err(start_error::at_start)?);
     context.gate.on_forget(Arc::new(secrets_loop::Distrust(Arc::downgrade(&app))));
     Ok(app)
@@ -123,7 +137,10 @@ fn rules(context: &Context) -> Result<Rules, StartError> {
     let policy = signing_key::Policy {
         rotate_every: context.settings.get(&KEY_ROTATION_INTERVAL)?,
         publish_before: signing_key::CACHE_LIFETIME,
-        serve_after: SERVICE_TOKEN_LIFE.max(OPERATOR_TOKEN_LIFE).max(USER_TOKEN_LIFE)
+        serve_after: [SERVICE_TOKEN_LIFE, OPERATOR_TOKEN_LIFE, USER_TOKEN_LIFE, ACCESS_TOKEN_LIFE]
+            .into_iter()
+            .max()
+            .unwrap_or(SERVICE_TOKEN_LIFE)
             + leeway
             + MARGIN,
     };

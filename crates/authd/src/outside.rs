@@ -136,7 +136,9 @@ async fn send(request: RequestBuilder, url: &Url) -> Result<Incoming, Trouble> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if bytes.len() + chunk.len() > ANSWER_MAX {
-            return Err(Trouble::Away(format!("{host} answered with more than {ANSWER_MAX} bytes")));
+            return Err(Trouble::Away(format!(
+                "{host} answered with more than {ANSWER_MAX} bytes"
+            )));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -144,7 +146,9 @@ async fn send(request: RequestBuilder, url: &Url) -> Result<Incoming, Trouble> {
     let json = match serde_json::from_slice(&bytes) {
         Ok(json) => json,
         Err(_) if !status.is_success() => Value::Null,
-        Err(_) => return Err(Trouble::Away(format!("{host} answered with something else than JSON"))),
+        Err(_) => {
+            return Err(Trouble::Away(format!("{host} answered with something else than JSON")));
+        }
     };
     Ok(Incoming { status, json })
 }

@@ -4,6 +4,7 @@
 //! the daemons share, where it has not. Once the own key is there, the shared one no longer mints
 //! that daemon's token: another daemon's key never does.
 
+use crate::client_secret;
 use kit::{AUTHD_SERVICE_KEY, StartError, bearer_shaped};
 use proto::Daemon;
 use secrets::{
@@ -46,7 +47,13 @@ macro_rules! own_keys {
         )*
 
         /// All bundles of authd.
-        pub(crate) const BUNDLES: &[&dyn AnyBundle] = &[&crate::SECRETS_KEY, &SHARED, $(&$bundle),*];
+        pub(crate) const BUNDLES: &[&dyn AnyBundle] = &[
+            &crate::SECRETS_KEY,
+            &SHARED,
+            &client_secret::OIDC_CLIENT_SECRET,
+            &client_secret::GITHUB_CLIENT_SECRET,
+            $(&$bundle),*
+        ];
 
         /// The bundle of the daemon's own key.
         fn own(daemon: Daemon) -> &'static Bundle<Key> {
@@ -185,6 +192,10 @@ mod tests {
             assert_eq!(needs[0].name.as_str(), own_name(daemon));
             assert!(!needs[0].required, "{daemon} can share");
         }
-        assert_eq!(BUNDLES.len(), Daemon::ALL.len() + 2, "and the shared one, and SECRETS_KEY");
+        assert_eq!(
+            BUNDLES.len(),
+            Daemon::ALL.len() + 4,
+            "and the shared one, SECRETS_KEY, two clients"
+        );
     }
 }

@@ -16,6 +16,10 @@ pub(crate) const LINK_MS: i64 = 10 * 60 * 1000;
 pub(crate) const IDLE_MS: i64 = 12 * 60 * 60 * 1000;
 /// How long a session lasts at all.
 pub(crate) const WHOLE_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How long a program's session lasts without use.
+pub(crate) const PROGRAM_IDLE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// How long a program's session lasts at all.
+pub(crate) const PROGRAM_WHOLE_MS: i64 = 180 * 24 * 60 * 60 * 1000;
 /// How often the use of a session is written down, so that not every request is a write.
 const NOTE_EVERY_MS: i64 = 60 * 1000;
 
@@ -82,6 +86,38 @@ impl LinkState {
     }
 }
 
+/// What holds a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A browser, by its cookie.
+    Browser,
+    /// A program, by refresh tokens.
+    Program,
+}
+
+impl Kind {
+    /// Its name in the database.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Program => "program",
+        }
+    }
+
+    /// The one of that name; the database has no other.
+    pub(crate) fn named(name: &str) -> Self {
+        if name == Self::Program.name() { Self::Program } else { Self::Browser }
+    }
+
+    /// How long such a session lasts without use, and at all.
+    pub(crate) const fn lives(self) -> (i64, i64) {
+        match self {
+            Self::Browser => (IDLE_MS, WHOLE_MS),
+            Self::Program => (PROGRAM_IDLE_MS, PROGRAM_WHOLE_MS),
+        }
+    }
+}
+
 /// A session that nobody ended. It may be over by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
@@ -89,12 +125,24 @@ pub(crate) struct Session {
     pub(crate) subject: String,
     pub(crate) made: Timestamp,
     pub(crate) seen: Timestamp,
+    /// What let the person in, where a provider vouched.
+    pub(crate) rule: Option<String>,
+    /// The address that it began from.
+    pub(crate) from: String,
+    pub(crate) kind: Kind,
 }
 
 impl Session {
     /// When it ends if it is not used again.
     pub(crate) fn ends(&self) -> Timestamp {
-        self.seen.plus(IDLE_MS).min(self.made.plus(WHOLE_MS))
+        let (idle, whole) = self.kind.lives();
+        self.seen.plus(idle).min(self.made.plus(whole))
+    }
+
+    /// The person, where a provider vouched for one. The operator of this machine is none.
+    pub(crate) fn person(&self) -> Option<&str> {
+        self.rule.as_ref()?;
+        self.subject.split_once(':').map(|(_, id)| id)
     }
 
     /// Whether it still counts.
@@ -179,6 +227,9 @@ mod tests {
             subject: "operator:local".into(),
             made: Timestamp(0),
             seen: Timestamp(seen),
+            rule: None,
+            from: String::new(),
+            kind: Kind::Browser,
         };
         assert!(used(0).is_live(Timestamp(12 * hour - 1)));
         assert!(!used(0).is_live(Timestamp(12 * hour)));

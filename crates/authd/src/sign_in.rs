@@ -76,7 +76,8 @@ async fn link(
     match started(&app, provider, next, Some(session.id), from.https()).await {
         // A page with a link, and no redirect: a form may lead to no other host than ours.
         Ok((address, cookie)) => {
-            let mut page = app.pages.show(StatusCode::OK, &Page::Link2 { provider, address: &address });
+            let mut page =
+                app.pages.show(StatusCode::OK, &Page::ToLink { provider, address: &address });
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 page.headers_mut().insert(header::SET_COOKIE, cookie);
             }

@@ -1,14 +1,18 @@
 //! All SQL of authd. Every change and its audit row are one transaction.
 
-use crate::session::{LinkState, Session};
+use crate::session::{Kind, LinkState, Session};
 use db::{Database, Migration, Options, Tx, audit};
 use proto::{Timestamp, routd::AuditPage};
 use rusqlite::OptionalExtension;
 use std::{collections::BTreeMap, path::Path};
 
 mod keys;
+mod people;
+mod sessions;
 
 pub(crate) use keys::{Change, KeyRow, Renewal};
+pub(crate) use people::{Arrived, Identity, Linked, Linking};
+pub(crate) use sessions::Refreshed;
 
 /// `auth` in ASCII: what `PRAGMA application_id` of an authd.db says.
 const APPLICATION_ID: i32 = 0x6175_7468;
@@ -16,6 +20,7 @@ const APPLICATION_ID: i32 = 0x6175_7468;
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "keys, sessions, links", sql: include_str!("store/schema.sql") },
     Migration { version: 2, name: "audit", sql: audit::SCHEMA },
+    Migration { version: 3, name: "people", sql: include_str!("store/people.sql") },
 ];
 
 /// How long rows that are over are kept, so that a person who comes late is told why.
@@ -148,6 +153,7 @@ impl Store {
         &self,
         code: Hash,
         cookie: Hash,
+        from: String,
         act: Act,
     ) -> Result<Option<Session>, StoreError> {
         let job = move |tx: &Tx<'_>| {
@@ -161,109 +167,44 @@ impl Store {
                 .query_row((code, now), |row| row.get(0))
                 .optional()?;
             let Some(subject) = subject else { return Ok(None) };
-            tx.execute(
-                "INSERT INTO sessions (cookie_hash, subject, made_at_ms, seen_at_ms)
-                 VALUES (?1, ?2, ?3, ?3)",
-                (cookie, &subject, now),
-            )?;
-            let id = tx.last_insert_rowid();
+            let session = Session {
+                id: 0,
+                subject,
+                made: act.at,
+                seen: act.at,
+                rule: None,
+                from: from.clone(),
+                kind: Kind::Browser,
+            };
+            let session = sessions::insert_session(tx, &cookie, session)?;
+            let id = session.id;
             tx.execute("UPDATE login_links SET session = ?2 WHERE code_hash = ?1", (code, id))?;
             let target = format!("session {id}");
-            Act { actor: subject.clone(), target, ..act.clone() }.append(tx)?;
-            Ok(Some(Session { id, subject, made: act.at, seen: act.at }))
+            Act { actor: session.subject.clone(), target, ..act.clone() }.append(tx)?;
+            Ok(Some(session))
         };
         Ok(self.db.write("login", job).await?)
     }
 
-    /// The session of a cookie, unless somebody ended it. Whether it is over by itself is for
-    /// [`Session`] to say.
-    pub(crate) async fn session(&self, cookie: Hash) -> Result<Option<Session>, StoreError> {
-        let row = self.db.read(move |conn| {
-            conn.prepare_cached(
-                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
-                 WHERE cookie_hash = ?1 AND ended_at_ms IS NULL",
-            )?
-            .query_row([cookie], read_session)
-            .optional()
-        });
-        Ok(row.await?)
-    }
-
-    /// The session of that id, unless somebody ended it.
-    pub(crate) async fn session_by_id(&self, id: i64) -> Result<Option<Session>, StoreError> {
-        let row = self.db.read(move |conn| {
-            conn.prepare_cached(
-                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
-                 WHERE id = ?1 AND ended_at_ms IS NULL",
-            )?
-            .query_row([id], read_session)
-            .optional()
-        });
-        Ok(row.await?)
-    }
-
-    /// The sessions of somebody that nobody ended.
-    pub(crate) async fn sessions_of(&self, subject: String) -> Result<Vec<Session>, StoreError> {
-        let rows = self.db.read(move |conn| {
-            conn.prepare_cached(
-                "SELECT id, subject, made_at_ms, seen_at_ms FROM sessions
-                 WHERE subject = ?1 AND ended_at_ms IS NULL ORDER BY id DESC LIMIT 1000",
-            )?
-            .query_map([subject], read_session)?
-            .collect()
-        });
-        Ok(rows.await?)
-    }
-
-    /// Notes that a session was used.
-    pub(crate) async fn touch_session(&self, id: i64, now: Timestamp) -> Result<(), StoreError> {
-        let job = move |tx: &Tx<'_>| {
-            tx.execute(
-                "UPDATE sessions SET seen_at_ms = max(seen_at_ms, ?2)
-                 WHERE id = ?1 AND ended_at_ms IS NULL",
-                (id, now.0),
-            )
-            .map(drop)
-        };
-        Ok(self.db.write("session.seen", job).await?)
-    }
-
-    /// Ends these sessions; the audit log gets a row for each that was not over yet.
-    pub(crate) async fn end_sessions(&self, ids: Vec<i64>, act: Act) -> Result<u32, StoreError> {
-        let job = move |tx: &Tx<'_>| {
-            let mut ended = 0;
-            for id in ids {
-                let changed = tx.execute(
-                    "UPDATE sessions SET ended_at_ms = ?2 WHERE id = ?1 AND ended_at_ms IS NULL",
-                    (id, act.at.0),
-                )?;
-                if changed == 1 {
-                    ended += 1;
-                    Act { target: format!("session {id}"), ..act.clone() }.append(tx)?;
-                }
-            }
-            Ok(ended)
-        };
-        Ok(self.db.write("session.end", job).await?)
-    }
-
-    /// Removes sessions and links that have been over for a day. `idle` and `whole` are how long a
-    /// session lasts without use, and at all.
+    /// Removes what has been over for a day. `lives` are how long a session of each kind lasts without
+    /// use, and at all.
     pub(crate) async fn tidy(
         &self,
         now: Timestamp,
-        idle: i64,
-        whole: i64,
+        lives: [(Kind, i64, i64); 2],
     ) -> Result<(), StoreError> {
         let before = now.plus(-KEEP_ENDED_MS).0;
         let job = move |tx: &Tx<'_>| {
             tx.execute("DELETE FROM login_links WHERE ends_at_ms < ?1", [before])?;
-            tx.execute(
-                "DELETE FROM sessions
-                 WHERE ended_at_ms < ?1 OR seen_at_ms + ?2 < ?1 OR made_at_ms + ?3 < ?1",
-                (before, idle, whole),
-            )
-            .map(drop)
+            tx.execute("DELETE FROM spent_logins WHERE ends_at_ms < ?1", [before])?;
+            for (kind, idle, whole) in lives {
+                tx.execute(
+                    "DELETE FROM sessions WHERE kind = ?4
+                     AND (ended_at_ms < ?1 OR seen_at_ms + ?2 < ?1 OR made_at_ms + ?3 < ?1)",
+                    (before, idle, whole, kind.name()),
+                )?;
+            }
+            Ok(())
         };
         Ok(self.db.write("tidy", job).await?)
     }
@@ -297,13 +238,4 @@ impl Store {
         };
         Ok(self.db.write("tokens.end", job).await?)
     }
-}
-
-fn read_session(row: &rusqlite::Row<'_>) -> rusqlite::Result<Session> {
-    Ok(Session {
-        id: row.get(0)?,
-        subject: row.get(1)?,
-        made: Timestamp(row.get(2)?),
-        seen: Timestamp(row.get(3)?),
-    })
 }

@@ -3,11 +3,7 @@
 //! Woken when somebody notices that something is due, when `SECRETS_KEY` changes, and by a timer all
 //! the same. Each round reads everything and does whatever is to be done.
 
-use crate::{
-    app::App,
-    keyring::KeyringError,
-    session::{IDLE_MS, WHOLE_MS},
-};
+use crate::{app::App, keyring::KeyringError, session::Kind};
 use kit::{Health, chain};
 use proto::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -19,6 +15,14 @@ const TICK: Duration = Duration::from_secs(30);
 const SPACING: Duration = Duration::from_millis(50);
 /// How often what is over is cleared away.
 const TIDY_MS: i64 = 60 * 60 * 1000;
+
+/// How long sessions last.
+const LIVES: [(Kind, i64, i64); 2] = [of(Kind::Browser), of(Kind::Program)];
+
+const fn of(kind: Kind) -> (Kind, i64, i64) {
+    let (idle, whole) = kind.lives();
+    (kind, idle, whole)
+}
 
 /// Runs until it is dropped.
 pub(crate) async fn run(app: Arc<App>, health: Health) {
@@ -32,7 +36,7 @@ pub(crate) async fn run(app: Arc<App>, health: Health) {
         let now = app.clock.now();
         if now >= tidied.plus(TIDY_MS) {
             app.limits.tidy();
-            let result = app.store.tidy(now, IDLE_MS, WHOLE_MS).await;
+            let result = app.store.tidy(now, LIVES).await;
             report(&health, "sessions", result.map_err(KeyringError::from));
             tidied = now;
         }

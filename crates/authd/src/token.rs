@@ -14,6 +14,9 @@ pub const OPERATOR_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
 /// How long the token of somebody who is logged in lasts.
 pub const USER_TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);
 
+/// How long the access token of somebody's program lasts.
+pub const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(15 * 60);
+
 /// Who a token is about, and what it allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
@@ -65,6 +68,17 @@ impl Grant {
             life: USER_TOKEN_LIFE,
             session: Some(session.to_string()),
         }
+    }
+
+    /// The token of somebody's program: for every daemon where it is an operator's, and else for routd,
+    /// which asks its ACL.
+    pub(crate) fn program(subject: Principal, session: i64) -> Self {
+        let person = Self::person(subject, Daemon::Routd, session);
+        let audience = match person.kind {
+            Kind::Operator => everyone(),
+            _ => person.audience,
+        };
+        Self { audience, life: ACCESS_TOKEN_LIFE, ..person }
     }
 
     /// The claims of a token made now.

@@ -158,7 +158,10 @@ impl Policy {
         let provider = vouched.provider;
         let rule = |kind: &str, what: &str| format!("{provider} {kind} {what}");
         let within = |groups: &[String]| {
-            groups.iter().find(|group| vouched.groups.iter().any(|one| self.same(one, group))).cloned()
+            groups
+                .iter()
+                .find(|group| vouched.groups.iter().any(|one| self.same(one, group)))
+                .cloned()
         };
         let operator = |rule: String| Some(Admitted { rule, is_operator: true });
         if let Some(subject) = self.operators.iter().find(|one| **one == vouched.subject) {
@@ -180,7 +183,8 @@ impl Policy {
 
     /// Whether a rule that let somebody of `provider` in still stands.
     pub(crate) fn keeps(&self, provider: Provider, rule: &str) -> bool {
-        let Some(rest) = rule.strip_prefix(provider.name()).and_then(|r| r.strip_prefix(' ')) else {
+        let Some(rest) = rule.strip_prefix(provider.name()).and_then(|r| r.strip_prefix(' '))
+        else {
             return false;
         };
         let among = |list: &[String], what: &str| list.iter().any(|one| one == what);

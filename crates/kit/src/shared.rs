@@ -36,3 +36,18 @@ pub static SECRETS_OVERLAP: Setting<Duration> = Setting {
     expects: "a duration such as 5m",
     parse: parse::duration,
 };
+
+/// The name under which people reach the edge.
+pub static WEB_HOST: Setting<String> = Setting {
+    name: "WEB_HOST",
+    default: "",
+    about: "The host, and port where it is not the usual one, under which people reach the edge.",
+    expects: "a host such as chat.example.org or localhost:8090, or nothing",
+    parse: host,
+};
+
+/// A host with an optional port: only what may stand in a `Location` header.
+fn host(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    (text.len() <= 255 && text.chars().all(plain)).then(|| text.to_ascii_lowercase())
+}

@@ -92,6 +92,38 @@ pub const WHO_PAGE: Route = Route::new(Method::Get, "/auth/", Needs::Nobody, "Wh
 pub const LOGOUT: Route =
     Route::new(Method::Post, "/auth/logout", Needs::Nobody, "Ends the session");
 
+/// The sessions that last, newest first.
+pub const LIST_SESSIONS: Endpoint<ListSessions, SessionPage> =
+    Endpoint::get("/v1/sessions", Needs::Scope("sessions:read"), "The sessions that last");
+
+/// Ends a session, whoever's it is. A repeat answers alike.
+pub const END_SESSION: Endpoint<EndSession, Nothing> =
+    Endpoint::delete("/v1/sessions/{id}", Needs::Scope("sessions:write"), "End a session");
+
+/// Begins a login by a provider: a redirect to it, and a cookie.
+pub const BEGIN_LOGIN: Route =
+    Route::new(Method::Get, "/auth/begin/{provider}", Needs::Nobody, "Begins a login");
+
+/// Where a provider sends the browser back to.
+pub const END_LOGIN: Route =
+    Route::new(Method::Get, "/auth/callback/{provider}", Needs::Nobody, "Ends a login");
+
+/// Begins the linking of another account to whoever is logged in.
+pub const LINK_ACCOUNT: Route =
+    Route::new(Method::Post, "/auth/link/{provider}", Needs::Nobody, "Links another account");
+
+/// Ends one of one's own sessions.
+pub const END_OWN_SESSION: Route =
+    Route::new(Method::Post, "/auth/sessions/end", Needs::Nobody, "Ends a session of one's own");
+
+/// Makes a refresh token for a program of whoever is logged in.
+pub const MAKE_PROGRAM: Route =
+    Route::new(Method::Post, "/auth/programs", Needs::Nobody, "Makes a token for a program");
+
+/// A program spends its refresh token, for an access token of fifteen minutes and the next one.
+pub const REFRESH: Endpoint<RefreshRequest, Refreshed> =
+    Endpoint::post("/auth/token", Needs::Nobody, "An access token, for a refresh token");
+
 /// Every route of this daemon, without those that every daemon has.
 pub const ROUTES: &[Route] = &[
     JWKS.route,
@@ -108,6 +140,14 @@ pub const ROUTES: &[Route] = &[
     LOGIN_SPEND,
     WHO_PAGE,
     LOGOUT,
+    LIST_SESSIONS.route,
+    END_SESSION.route,
+    BEGIN_LOGIN,
+    END_LOGIN,
+    LINK_ACCOUNT,
+    END_OWN_SESSION,
+    MAKE_PROGRAM,
+    REFRESH.route,
 ];
 
 /// Every route of the admin socket.
@@ -213,6 +253,87 @@ pub struct UserTokenRequest {
 impl fmt::Debug for UserTokenRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UserTokenRequest(.., for {})", self.audience)
+    }
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ListSessions {
+    /// Those of this person, as an opaque subject; all, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Those before the session of this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<i64>,
+    /// How many at most; 100 when left out, and never more than 500.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Sessions, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<SessionRow>,
+    /// What to ask for next; nothing where this is the end.
+    pub before: Option<i64>,
+}
+
+/// One session, without what opens it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SessionRow {
+    /// Its id, to end it by.
+    pub id: i64,
+    /// Whose.
+    pub subject: String,
+    /// `browser` or `program`.
+    pub kind: String,
+    /// What let the person in; nothing for a one-time link.
+    pub rule: Option<String>,
+    /// The address that it began from.
+    pub begun_from: String,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub used_at: Timestamp,
+    /// When it ends if it is not used again.
+    pub ends_at: Timestamp,
+}
+
+/// Which session to end.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EndSession {
+    /// Its id.
+    pub id: i64,
+}
+
+/// A refresh token, to be spent. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// The token.
+    pub refresh_token: String,
+}
+
+impl fmt::Debug for RefreshRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshRequest(..)")
+    }
+}
+
+/// What a refresh token was spent for. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Refreshed {
+    /// The access token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// The next refresh token. It is good once.
+    pub refresh_token: String,
+}
+
+impl fmt::Debug for Refreshed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refreshed({:?}, ..)", self.token)
     }
 }
 

@@ -79,7 +79,7 @@ impl Edge {
         let body_time_max = body_time + Duration::from_secs(body_max / BYTES_A_SECOND + 1);
         let daemons: BTreeSet<Daemon> = path::BACKENDS.iter().map(|b| b.daemon).collect();
         let answer_timeout = set.get(&settings::PROXYD_ANSWER_TIMEOUT)?;
-        let host = set.get(&settings::WEB_HOST)?;
+        let host = set.get(&kit::WEB_HOST)?;
         let redirects = set.get(&settings::PROXYD_HTTPS_REDIRECT)?;
         if redirects && host.is_empty() {
             return Err(StartError::Config {

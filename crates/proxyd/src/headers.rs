@@ -10,6 +10,10 @@ use std::net::IpAddr;
 /// The session cookie over TLS and over plain HTTP, as authd names them.
 pub const SESSION_COOKIES: [&str; 2] = ["__Host-arizuko_session", "arizuko_session"];
 
+/// Every cookie of authd's own, those of a login under way among them.
+const AUTHD_COOKIES: [&str; 4] =
+    ["__Host-arizuko_session", "arizuko_session", "__Host-arizuko_login", "arizuko_login"];
+
 /// The header that ties the log lines of one request together.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context.
@@ -96,11 +100,11 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes the login's cookie out of a request to a daemon that has no business with it.
+/// Takes authd's cookies out of a request to a daemon that has no business with them.
 pub fn strip_session(headers: &mut HeaderMap) {
     let is_session = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default().trim();
-        SESSION_COOKIES.contains(&name)
+        AUTHD_COOKIES.contains(&name)
     };
     let kept: Vec<String> = headers
         .get_all(header::COOKIE)

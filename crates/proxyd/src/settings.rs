@@ -1,7 +1,7 @@
 //! What an operator may set.
 
 use crate::client_address::Trusted;
-use kit::{AnySetting, Setting, parse};
+use kit::{AnySetting, Setting, WEB_HOST, parse};
 use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 /// Where TLS is served.
@@ -20,15 +20,6 @@ pub const PROXYD_HTTPS_REDIRECT: Setting<bool> = Setting {
     about: "Whether requests by plain HTTP are sent to https://WEB_HOST, once TLS is served.",
     expects: "true or false",
     parse: parse::flag,
-};
-
-/// The name under which people reach the edge.
-pub const WEB_HOST: Setting<String> = Setting {
-    name: "WEB_HOST",
-    default: "",
-    about: "The host, and port where it is not the usual one, under which people reach the edge.",
-    expects: "a host such as chat.example.org or localhost:8090, or nothing",
-    parse: host,
 };
 
 /// The proxies before the edge.
@@ -144,10 +135,4 @@ fn connections(text: &str) -> Option<usize> {
 
 fn bytes(text: &str) -> Option<u64> {
     parse::number(text).filter(|n| *n > 0)
-}
-
-/// A host with an optional port: only what may stand in a `Location` header.
-fn host(text: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-    (text.len() <= 255 && text.chars().all(plain)).then(|| text.to_ascii_lowercase())
 }

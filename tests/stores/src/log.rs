@@ -30,7 +30,9 @@ pub fn listen() {
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_ansi(false)
             .with_writer(|| Log)
-            .init();
+            .try_init()
+            // An error means that the test itself listens already.
+            .ok();
     });
 }
 

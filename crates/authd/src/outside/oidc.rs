@@ -126,9 +126,8 @@ impl Oidc {
     ) -> Result<IdToken, Trouble> {
         let Settings { issuer, client, .. } = &self.set;
         let expect = ExpectId { issuer, client, nonce: &flow.nonce };
-        let verify = |known: &Known| {
-            known.keys.verify(token, &expect, self.clock.now().0.div_euclid(1000))
-        };
+        let verify =
+            |known: &Known| known.keys.verify(token, &expect, self.clock.now().0.div_euclid(1000));
         let verified = match verify(&known) {
             Err(IdTokenError::UnknownKey) => verify(&*self.known(AGAIN_AFTER).await?),
             other => other,
@@ -161,7 +160,8 @@ impl Oidc {
 
     async fn fetch(&self) -> Result<Known, Trouble> {
         let issuer = &self.set.issuer;
-        let wrong = |what: &str| Trouble::Away(format!("the discovery document of {issuer} {what}"));
+        let wrong =
+            |what: &str| Trouble::Away(format!("the discovery document of {issuer} {what}"));
         let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let place = asked(&place).ok_or_else(|| wrong("is not to be asked for"))?;
         let document = found(self.outside.get(&place, None).await?, "discovery document")?;

@@ -97,8 +97,7 @@ impl Store {
             };
             let session = insert_session(tx, &arrived.cookie, session)?;
             let target = format!("session {}", session.id);
-            let detail =
-                format!("{} by {}, {}", act.detail, arrived.identity, arrived.rule);
+            let detail = format!("{} by {}, {}", act.detail, arrived.identity, arrived.rule);
             Act { actor: session.subject.clone(), target, detail, ..act.clone() }.append(tx)?;
             Ok(Some(session))
         };

@@ -9,9 +9,13 @@
 
 mod access;
 mod admin;
+mod browser;
 mod keys;
 mod leaks;
 mod login;
+mod people;
+mod programs;
+mod provider;
 mod rig;
 mod secrets_key;
 mod service_token;

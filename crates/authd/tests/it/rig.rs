@@ -23,6 +23,7 @@ pub struct World {
     pub source: ScriptedSource,
     pub clock: Clock,
     pub overlap: Duration,
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -35,6 +36,7 @@ impl World {
             source,
             clock: Clock::manual(Timestamp(1_800_000_000_000)),
             overlap: Duration::from_secs(300),
+            settings: Vec::new(),
         }
     }
 
@@ -50,7 +52,9 @@ impl World {
         let rig = Rig::new(Daemon::Authd, self.dir.path()).source(&self.source);
         let rig = rig.policy(policy).clock(&self.clock);
         let overlap = format!("{}ms", self.overlap.as_millis());
-        let (context, _) = rig.setting("SECRETS_OVERLAP", overlap).build().await;
+        let rig = rig.setting("SECRETS_OVERLAP", overlap);
+        let set = |rig: Rig, (name, value): &(&str, String)| rig.setting(name, value.clone());
+        let (context, _) = self.settings.iter().fold(rig, set).build().await;
         let router = match ::authd::start(context.clone()).await {
             Ok(router) => router,
             Err(error) => {

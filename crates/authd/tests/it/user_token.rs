@@ -10,7 +10,7 @@ use reqwest::header;
 use serde_json::{Value, json};
 
 /// Logs the operator in; the cookie's value.
-pub async fn log_in(authd: &Authd) -> String {
+async fn log_in(authd: &Authd) -> String {
     let link = authd.link().await;
     let response = authd.post(&link.path).send().await.unwrap();
     let set = response.headers()[header::SET_COOKIE].to_str().unwrap();
@@ -18,11 +18,19 @@ pub async fn log_in(authd: &Authd) -> String {
 }
 
 /// What the edge is told of a cookie, for a request that `acting` is to serve.
-pub async fn resolve(authd: &Authd, cookie: &str, acting: Option<Daemon>) -> Session {
+pub async fn find(authd: &Authd, cookie: &str, acting: Option<Daemon>) -> Result<Session, u16> {
     let token = authd.token("proxyd", SERVICE_KEY).await.token;
     let body = json!({ "cookie": cookie, "acting": acting });
     let request = authd.post("/v1/sessions/resolve").bearer_auth(token).json(&body);
-    request.send().await.unwrap().json().await.unwrap()
+    let answer = request.send().await.unwrap();
+    match answer.status().as_u16() {
+        200 => Ok(answer.json().await.unwrap()),
+        status => Err(status),
+    }
+}
+
+async fn resolve(authd: &Authd, cookie: &str, acting: Option<Daemon>) -> Session {
+    find(authd, cookie, acting).await.unwrap()
 }
 
 /// What `daemon` gets for what the edge handed on.
