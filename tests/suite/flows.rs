@@ -12,6 +12,7 @@ mod drill;
 mod files;
 mod hygiene;
 mod kills;
+mod logins;
 mod main_job;
 mod mcp;
 mod refusals;

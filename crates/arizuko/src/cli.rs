@@ -1,5 +1,9 @@
 //! The command line, as operators type it.
 
+mod keys;
+
+pub use keys::Keys;
+
 use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -102,6 +106,9 @@ pub enum Command {
     Usage(Usage),
     /// Print a one-time link that logs this operator in
     Login,
+    /// The keys that sign tokens
+    #[command(subcommand)]
+    Keys(Keys),
     /// What was done and what was refused, newest first
     Audit(Audit),
     /// Injure a suite of its own, and see whether it keeps every message

@@ -3,6 +3,7 @@
 mod acl;
 mod ask;
 mod audit;
+mod keys;
 mod log;
 mod secrets;
 mod settings;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Task(command) => task::run(&instance, command, output).await,
         Command::Usage(args) => usage::run(&instance, args, output).await,
         Command::Login => login(&instance, output).await,
+        Command::Keys(what) => keys::run(&instance, what, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,
         Command::Settings { markdown } => settings::run(&instance, markdown, output),

@@ -1,4 +1,4 @@
-//! Servers of chat platforms, for tests: each on loopback, each able to lie as the real one can, and each proven right
+//! Servers of chat platforms, and of one by which people log in, for tests: each on loopback, each able to lie as the real one can, and each proven right
 //! with a client that was written for the real one.
 #![allow(
     missing_docs,
@@ -10,6 +10,7 @@
     reason = "only tests use this"
 )]
 
+pub mod github;
 pub mod slack;
 pub mod telegram;
 pub mod tools;

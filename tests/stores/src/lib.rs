@@ -15,6 +15,7 @@ pub mod bao;
 pub mod gcp;
 pub mod log;
 pub mod moto;
+pub mod provider;
 pub mod proxy;
 pub mod reading;
 pub mod tools;

@@ -90,6 +90,22 @@ proptest! {
     }
 
     #[test]
+    fn a_providers_key_document_is_used_or_left_out_and_nobody_signs_with_it(
+        kty in "(EC|RSA|OKP|oct|)", crv in "(P-256|P-384|Ed25519)", x in "[A-Za-z0-9_=-]{0,48}",
+        alg in "(ES256|RS256|HS256|none)", body in any::<String>(),
+    ) {
+        let key = serde_json::json!({
+            "kty": kty, "crv": crv, "x": x, "y": x, "n": x, "e": "AQAB", "k": x, "kid": "k",
+        });
+        let keys = auth::ProviderKeys::of(&serde_json::json!({ "keys": [key, body] }));
+        let expect = auth::ExpectId { issuer: "https://id.example", client: "c", nonce: "n" };
+        let header = serde_json::json!({ "alg": alg, "kid": "k" }).to_string();
+        let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let token = format!("{}.{}.{}", encoded(&header), encoded(&body), encoded(&x));
+        prop_assert!(keys.verify(&token, &expect, NOW).is_err());
+    }
+
+    #[test]
     fn scopes_are_written_as_they_are_read(text in "([a-z]{1,4}|:|\\*| ){0,12}") {
         if let Ok(scopes) = text.parse::<Scopes>() {
             let written = scopes.to_string();

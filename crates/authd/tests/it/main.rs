@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod browser;
+mod github;
 mod keys;
 mod leaks;
 mod login;

@@ -9,84 +9,19 @@ use auth::Kind;
 use kit::Clock;
 use proto::{Daemon, Timestamp};
 use reqwest::StatusCode;
-use serde_json::json;
-use std::{collections::BTreeMap, time::SystemTime};
-use stores::bao::Bao;
+use std::time::SystemTime;
+use stores::provider;
 use url::Url;
 
-/// OpenBao as a provider, with people in it.
-pub struct Provider {
-    pub bao: Bao,
-    pub client: String,
-    pub secret: String,
-    tokens: BTreeMap<String, (String, String)>,
-}
-
-/// Each with an address and the groups that they are in.
-const PEOPLE: [(&str, &str, &[&str]); 4] = [
-    ("ada", "ada@example.org", &["staff", "admins"]),
-    ("bob", "bob@example.org", &["staff"]),
-    ("eve", "eve@elsewhere.net", &[]),
-    // With ada's address, and nobody's groups.
-    ("dan", "ada@example.org", &[]),
-];
+/// The provider, and what a browser does with it.
+pub struct Provider(provider::Provider);
 
 impl Provider {
     pub async fn start() -> Option<Self> {
         // Before the server's own listening, so that what authd logs is found here.
         crate::leaks::capture_logs();
-        let bao = Bao::start().await?;
-        bao.ok("POST", "sys/auth/userpass", json!({ "type": "userpass" })).await;
-        let mut tokens = BTreeMap::new();
-        let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (name, email, within) in PEOPLE {
-            let word = json!({ "password": "correct horse" });
-            bao.ok("POST", &format!("auth/userpass/users/{name}"), word.clone()).await;
-            let login = bao.ok("POST", &format!("auth/userpass/login/{name}"), word).await;
-            let token = login["auth"]["client_token"].as_str().unwrap().to_owned();
-            let entity = login["auth"]["entity_id"].as_str().unwrap().to_owned();
-            let metadata = json!({ "metadata": { "email": email } });
-            bao.ok("POST", &format!("identity/entity/id/{entity}"), metadata).await;
-            for group in within {
-                groups.entry(group).or_default().push(entity.clone());
-            }
-            tokens.insert(name.to_owned(), (token, entity));
-        }
-        for (name, members) in groups {
-            let group = json!({ "name": name, "member_entity_ids": members });
-            bao.ok("POST", "identity/group", group).await;
-        }
-        for (scope, template) in [
-            ("email", r#"{"email": {{identity.entity.metadata.email}}, "email_verified": true}"#),
-            ("groups", r#"{"groups": {{identity.entity.groups.names}}}"#),
-        ] {
-            let wanted = json!({ "template": template });
-            bao.ok("POST", &format!("identity/oidc/scope/{scope}"), wanted).await;
-        }
-        let key = json!({ "allowed_client_ids": ["*"], "algorithm": "RS256" });
-        bao.ok("POST", "identity/oidc/key/arizuko", key).await;
-        let client = json!({
-            "redirect_uris": [format!("http://{HOST}/auth/callback/oidc")],
-            "assignments": ["allow_all"], "key": "arizuko",
-            "id_token_ttl": "10m", "access_token_ttl": "10m",
-        });
-        bao.ok("POST", "identity/oidc/client/arizuko", client).await;
-        let made = bao.ok("GET", "identity/oidc/client/arizuko", json!(null)).await;
-        let text = |name: &str| made["data"][name].as_str().unwrap().to_owned();
-        let (client, secret) = (text("client_id"), text("client_secret"));
-        let provider =
-            json!({ "allowed_client_ids": [client], "scopes_supported": ["email", "groups"] });
-        bao.ok("POST", "identity/oidc/provider/p", provider).await;
-        Some(Self { bao, client, secret, tokens })
-    }
-
-    pub fn issuer(&self) -> String {
-        format!("{}/v1/identity/oidc/provider/p", self.bao.base())
-    }
-
-    /// How the provider tells `name` apart.
-    pub fn subject(&self, name: &str) -> &str {
-        &self.tokens[name].1
+        let back = format!("http://{HOST}/auth/callback/oidc");
+        provider::Provider::start(&back).await.map(Self)
     }
 
     /// A world that logs people in here. Its time is the provider's, until it is moved.
@@ -94,30 +29,20 @@ impl Provider {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
         let mut world = World::new();
         world.clock = Clock::manual(Timestamp(i64::try_from(now).unwrap()));
-        world.source.set_silently([("OIDC_CLIENT_SECRET", self.secret.as_str())]);
+        world.source.set_silently([("OIDC_CLIENT_SECRET", self.0.secret.as_str())]);
         world.settings = vec![
             ("WEB_HOST", HOST.into()),
-            ("OIDC_ISSUER", self.issuer()),
-            ("OIDC_CLIENT_ID", self.client.clone()),
+            ("OIDC_ISSUER", self.0.issuer()),
+            ("OIDC_CLIENT_ID", self.0.client.clone()),
             ("OIDC_SCOPES", "openid email groups".into()),
         ];
         world.settings.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
         world
     }
 
-    /// What `name` has in hand once logged in at the provider: where the provider sends the browser, for
-    /// what it was asked at `address`.
+    /// Where the provider sends the browser, once `name` is logged in there.
     pub async fn answer(&self, name: &str, address: &str) -> String {
-        let asked = Url::parse(address).unwrap();
-        assert!(address.starts_with(&self.bao.base()), "{address}");
-        let authorize = format!("{}/authorize?{}", self.issuer(), asked.query().unwrap());
-        let request = reqwest::Client::new().get(authorize);
-        let answer = request.header("x-vault-token", &self.tokens[name].0).send().await.unwrap();
-        let status = answer.status();
-        let answer: serde_json::Value = answer.json().await.unwrap();
-        assert_eq!(status, 200, "{answer}");
-        let (code, state) = (answer["code"].as_str().unwrap(), answer["state"].as_str().unwrap());
-        format!("/auth/callback/oidc?code={code}&state={state}")
+        format!("/auth/callback/oidc?{}", self.0.answer(name, address).await)
     }
 
     /// `browser` begins a login; where it is sent.
@@ -266,7 +191,7 @@ async fn only_whom_a_rule_lets_in_gets_in_and_no_longer_than_the_rule_stands() {
     let refusals: Vec<_> =
         authd.audit().await.into_iter().filter(|row| row.action == "login.refuse").collect();
     assert_eq!(refusals.len(), 1);
-    assert!(refusals[0].target.ends_with(provider.subject("eve")), "{refusals:?}");
+    assert!(refusals[0].target.ends_with(provider.0.subject("eve")), "{refusals:?}");
     assert!(subject(&authd, &ada).await.unwrap().starts_with("operator:p"));
     assert!(subject(&authd, &bob).await.unwrap().starts_with("user:p"));
     authd.stop().await;
@@ -294,7 +219,7 @@ async fn a_new_client_secret_counts_with_the_next_login() {
     assert!(!shown.html.contains(wrong) && browser.session().is_none());
 
     // Nobody says that there is another: the refusal has authd look.
-    world.source.set_silently([("OIDC_CLIENT_SECRET", provider.secret.as_str())]);
+    world.source.set_silently([("OIDC_CLIENT_SECRET", provider.0.secret.as_str())]);
     assert_eq!(provider.log_in(&authd, &browser, "ada").await.status, 303);
 
     // authd hears of the next one before the provider does.
