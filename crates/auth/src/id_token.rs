@@ -128,8 +128,9 @@ impl ProviderKeys {
         let claims = jsonwebtoken::decode::<Map<String, Value>>(token, key, &form);
         let claims = claims.map_err(|_| IdTokenError::Signature)?.claims;
         check(&claims, expect, now)?;
-        let subject =
-            text(&claims, "sub").filter(|sub| !sub.is_empty() && sub.len() <= SUBJECT_MAX);
+        let plain = |sub: &&str| sub.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        let subject = text(&claims, "sub").filter(|sub| (1..=SUBJECT_MAX).contains(&sub.len()));
+        let subject = subject.filter(plain);
         let subject = subject.ok_or(IdTokenError::Malformed("it names nobody"))?.to_owned();
         Ok(IdToken { subject, claims })
     }

@@ -79,6 +79,8 @@ fn one_claim_that_is_wrong_is_enough() {
         ("nonce", json!("n-2"), IdTokenError::Nonce),
         ("nonce", Value::Null, IdTokenError::Nonce),
         ("sub", json!(""), malformed("it names nobody")),
+        ("sub", json!("a\nb"), malformed("it names nobody")),
+        ("sub", json!("\u{202e}x"), malformed("it names nobody")),
         ("sub", json!(7), malformed("it names nobody")),
         ("sub", json!("x".repeat(256)), malformed("it names nobody")),
     ] {

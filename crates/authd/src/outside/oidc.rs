@@ -21,6 +21,8 @@ use url::Url;
 
 /// How long the provider's documents are used before they are fetched again.
 const KNOWN_FOR: Duration = Duration::from_secs(60 * 60);
+/// After a fetch that failed, there is none for this long.
+const FAILED_FOR: Duration = Duration::from_secs(2);
 /// The least time between two fetches for the sake of an unknown key.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -40,7 +42,14 @@ pub(crate) struct Oidc {
     secret: Watched<ClientSecret>,
     outside: Outside,
     clock: Clock,
-    known: Mutex<Option<Arc<Known>>>,
+    known: Mutex<Kept>,
+}
+
+/// What was fetched, and when a fetch last failed, and why.
+#[derive(Default)]
+struct Kept {
+    known: Option<Arc<Known>>,
+    failed: Option<(Instant, Trouble)>,
 }
 
 /// What its documents say.
@@ -139,22 +148,29 @@ impl Oidc {
     async fn known(&self, max_age: Duration) -> Result<Arc<Known>, Trouble> {
         // Held while fetching: one fetch at a time.
         let mut kept = self.known.lock().await;
-        if let Some(known) = kept.as_ref().filter(|known| known.fetched.elapsed() < max_age) {
+        if let Some(known) = kept.known.as_ref().filter(|known| known.fetched.elapsed() < max_age) {
             return Ok(known.clone());
         }
-        match self.fetch().await {
+        // Those who waited in line, and strangers who begin logins, do not each have it asked again.
+        let lately = kept.failed.as_ref().filter(|(at, _)| at.elapsed() < FAILED_FOR);
+        let fetched = match lately {
+            Some((_, trouble)) => Err(trouble.clone()),
+            None => self.fetch().await.inspect_err(|trouble| {
+                tracing::warn!(error = %trouble, "the OpenID provider's documents were not fetched");
+            }),
+        };
+        match fetched {
             Ok(known) => {
                 let known = Arc::new(known);
-                *kept = Some(known.clone());
+                *kept = Kept { known: Some(known.clone()), failed: None };
                 Ok(known)
             }
-            Err(trouble) => match kept.as_ref() {
-                Some(old) => {
-                    tracing::warn!(error = %trouble, "what is known of the OpenID provider is old");
-                    Ok(old.clone())
+            Err(trouble) => {
+                if kept.failed.as_ref().is_none_or(|(at, _)| at.elapsed() >= FAILED_FOR) {
+                    kept.failed = Some((Instant::now(), trouble.clone()));
                 }
-                None => Err(trouble),
-            },
+                kept.known.clone().ok_or(trouble)
+            }
         }
     }
 

@@ -7,9 +7,8 @@ use crate::{
 };
 use auth::Kind;
 use kit::Clock;
-use proto::{Daemon, Timestamp};
+use proto::Daemon;
 use reqwest::StatusCode;
-use std::time::SystemTime;
 use stores::provider;
 use url::Url;
 
@@ -26,9 +25,8 @@ impl Provider {
 
     /// A world that logs people in here. Its time is the provider's, until it is moved.
     pub fn world(&self, settings: &[(&'static str, &str)]) -> World {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
         let mut world = World::new();
-        world.clock = Clock::manual(Timestamp(i64::try_from(now).unwrap()));
+        world.clock = Clock::manual(Clock::real().now());
         world.source.set_silently([("OIDC_CLIENT_SECRET", self.0.secret.as_str())]);
         world.settings = vec![
             ("WEB_HOST", HOST.into()),
