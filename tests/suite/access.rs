@@ -13,7 +13,7 @@ use ::kit::testing::TestAuthority;
 use audited::Refused;
 use auth::{Kind, service_scopes};
 use mint::Mint;
-use proto::{Daemon, Method, Needs, Route, authd, kit, routd, runed, turn};
+use proto::{Daemon, Method, Needs, Route, authd, kit, onbod, routd, runed, turn};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -43,6 +43,7 @@ fn routes(daemon: Daemon) -> Vec<Route> {
         Daemon::Authd => [authd::ROUTES, &[]],
         Daemon::Routd => [routd::ROUTES, &[]],
         Daemon::Runed => [runed::ROUTES, &[]],
+        Daemon::Onbod => [onbod::ROUTES, &[]],
         Daemon::Webd => [webd::ROUTES, &[]],
         Daemon::Teled => [OF_ADAPTERS, teled::ROUTES],
         Daemon::Slakd => {

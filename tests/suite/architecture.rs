@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("authd", OWNER),
     ("routd", OWNER),
     ("runed", OWNER),
+    ("onbod", OWNER),
     ("webd", PLATFORM),
     // Its tests run a routd; it itself knows none.
     ("timed", PLATFORM),
@@ -36,7 +37,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Libraries that only the named crates may use directly, each with the reason.
 const FENCED: &[(&str, &[&str], &str)] = &[
-    ("rusqlite", &["db", "authd", "routd", "runed"], "SQL is db's and each owner's store.rs"),
+    (
+        "rusqlite",
+        &["db", "authd", "routd", "runed", "onbod"],
+        "SQL is db's and each owner's store.rs",
+    ),
     ("zeroize", &["secrets"], "wiping is what a `Secret` does"),
     ("zeroizing-alloc", &["arizuko"], "the program, and not a library, says how memory is freed"),
     ("secrecy", &["secrets"], "hiding is what a `Secret` does"),
@@ -52,7 +57,10 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("clap", &["arizuko"], "the command line is arizuko's"),
     (
         "axum",
-        &["kit", "authd", "routd", "runed", "timed", "webd", "proxyd", "adapter", "teled", "slakd"],
+        &[
+            "kit", "authd", "routd", "runed", "timed", "onbod", "webd", "proxyd", "adapter",
+            "teled", "slakd",
+        ],
         "HTTP is kit's and each daemon's http.rs",
     ),
     (

@@ -15,6 +15,10 @@ use proto::{
 };
 use std::{path::PathBuf, time::Duration};
 
+mod newcomers;
+
+pub use newcomers::{Gate, Invite, Queue};
+
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
 #[derive(Debug, Parser)]
 #[command(name = "arizuko", version, max_term_width = 100, arg_required_else_help = true)]
@@ -102,6 +106,17 @@ pub enum Command {
     /// Schedules: messages that come to a folder's agent at their time
     #[command(subcommand)]
     Task(Task),
+    /// Links by which people come in without an operator
+    #[command(subcommand)]
+    Invite(Invite),
+    /// Who wrote and has no folder yet: let them in, or refuse them
+    #[command(subcommand)]
+    Queue(Queue),
+    /// How many people come in each day without an operator
+    #[command(subcommand)]
+    Gate(Gate),
+    /// Who was let in, and which folder each has
+    People,
     /// What models were used, what that cost, and what folders may spend
     Usage(Usage),
     /// Print a one-time link that logs this operator in
@@ -373,7 +388,7 @@ pub struct Audit {
     /// Only what happened since: a time (RFC 3339), or how long ago
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<Since>,
-    /// Only this owner's log: authd, routd or runed
+    /// Only this owner's log: authd, routd, runed or onbod
     #[arg(long, value_name = "DAEMON", value_parser = daemon)]
     pub daemon: Option<Daemon>,
     /// Read each log whole, and check that no row was edited, taken out or put in

@@ -5,6 +5,7 @@ mod ask;
 mod audit;
 mod keys;
 mod log;
+mod newcomers;
 mod secrets;
 mod settings;
 mod status;
@@ -57,6 +58,10 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
         Command::Acl(command) => acl::run(&instance, command, output).await,
         Command::Task(command) => task::run(&instance, command, output).await,
+        Command::Invite(command) => newcomers::invite(&instance, command, output).await,
+        Command::Queue(command) => newcomers::queue(&instance, command, output).await,
+        Command::Gate(command) => newcomers::gate(&instance, command, output).await,
+        Command::People => newcomers::people(&instance, output).await,
         Command::Usage(args) => usage::run(&instance, args, output).await,
         Command::Login => login(&instance, output).await,
         Command::Keys(what) => keys::run(&instance, what, output).await,

@@ -23,6 +23,7 @@ pub static PROGRAMS: &[Program] = &[
     program!(routd Routd),
     program!(runed Runed),
     program!(timed Timed),
+    program!(onbod Onbod),
     program!(webd Webd),
     program!(teled Teled),
     program!(slakd Slakd),

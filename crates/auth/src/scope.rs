@@ -224,6 +224,16 @@ pub mod scopes {
         USAGE_READ = "usage:read";
         /// Set what folders may spend on models.
         USAGE_WRITE = "usage:write";
+        /// Tell of a message that no route takes.
+        ONBOARDING_TELL = "onboarding:tell";
+        /// See who knocked, who waits and who was let in; invites and gates.
+        ONBOARDING_READ = "onboarding:read";
+        /// Let people in, refuse them, make invites and gates.
+        ONBOARDING_WRITE = "onboarding:write";
+        /// Give a new person a folder of their own, rights on it and a route to it.
+        PEOPLE_ADMIT = "people:admit";
+        /// Say a line in a chat in the suite's own name.
+        NOTICES_WRITE = "notices:write";
         /// Read the audit log.
         AUDIT_READ = "audit:read";
         /// See how daemons are.

@@ -29,26 +29,24 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
                 ]
             }
         }
-        // Gives a new person a folder, a route to it, a link, and a first message.
-        Daemon::Onbod => {
-            const {
-                &[
-                    s::GROUPS_READ,
-                    s::GROUPS_WRITE,
-                    s::ROUTES_READ,
-                    s::ROUTES_WRITE,
-                    s::TOKENS_WRITE,
-                    s::MESSAGES_WRITE,
-                    s::SESSIONS_WRITE,
-                    s::SESSIONS_ACT,
-                ]
-            }
-        }
+        // Lets a new person in, which is one call of routd; says a line; and gives a person a link to their chat, with that
+        // person's rights.
+        Daemon::Onbod => const { &[s::PEOPLE_ADMIT, s::NOTICES_WRITE, s::SESSIONS_ACT] },
         // Asks whose session a cookie is before it lets a request through the edge.
         Daemon::Proxyd => const { &[s::SESSIONS_RESOLVE] },
-        // Runs agents, has adapters send what they say, and asks adapters for files and for what was said.
+        // Runs agents, has adapters send what they say, asks adapters for files and for what was said, and tells onbod
+        // of strangers.
         Daemon::Routd => {
-            const { &[s::RUNS_WRITE, s::RUNS_READ, s::SEND_WRITE, s::FILES_READ, s::MESSAGES_READ] }
+            const {
+                &[
+                    s::RUNS_WRITE,
+                    s::RUNS_READ,
+                    s::SEND_WRITE,
+                    s::FILES_READ,
+                    s::MESSAGES_READ,
+                    s::ONBOARDING_TELL,
+                ]
+            }
         }
         // Asks what became of the turn that a run it found belongs to.
         Daemon::Runed => const { &[s::TURNS_READ] },

@@ -16,6 +16,7 @@ mod endpoint;
 mod id;
 mod jid;
 pub mod kit;
+pub mod onbod;
 mod problem;
 pub mod routd;
 pub mod runed;

@@ -9,6 +9,7 @@ mod acl;
 mod feed;
 mod files;
 mod links;
+mod people;
 mod schedules;
 mod tables;
 mod tenant_secrets;
@@ -19,6 +20,7 @@ pub use acl::*;
 pub use feed::*;
 pub use files::*;
 pub use links::*;
+pub use people::*;
 pub use schedules::*;
 pub use tables::*;
 pub use tenant_secrets::*;
@@ -103,6 +105,8 @@ pub const ROUTES: &[Route] = &[
     USAGE.route,
     SET_CAP.route,
     LIST_CAPS.route,
+    ADMIT_PERSON.route,
+    NOTICE.route,
     DATABASE_KEY.route,
     REKEY.route,
 ];

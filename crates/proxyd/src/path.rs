@@ -63,6 +63,9 @@ pub const BACKENDS: &[Backend] = &[
     Backend { daemon: Daemon::Webd, prefix: "chat", is_capability: true, wants_user: true },
     Backend { daemon: Daemon::Webd, prefix: "hook", is_capability: true, wants_user: false },
     Backend { daemon: Daemon::Authd, prefix: "auth", is_capability: false, wants_user: false },
+    // Pairing links, and how things stand with a newcomer.
+    Backend { daemon: Daemon::Onbod, prefix: "pair", is_capability: true, wants_user: true },
+    Backend { daemon: Daemon::Onbod, prefix: "onboard", is_capability: false, wants_user: true },
     // What Telegram proves with a secret, teled checks.
     Backend { daemon: Daemon::Teled, prefix: "telegram", is_capability: false, wants_user: false },
     // What Slack signs, slakd checks.
@@ -224,6 +227,11 @@ mod tests {
             ("/auth/", "authd"),
             ("/auth/login/x", "authd"),
             ("/auth", "slash"),
+            ("/pair/t", "onbod"),
+            ("/pair/", "nowhere"),
+            ("/onboard", "slash"),
+            ("/onboard/", "onbod"),
+            ("/onboard/invite/t", "onbod"),
             ("/slack/events", "slakd"),
             ("/slacks/events", "nowhere"),
             ("/telegram/webhook", "teled"),
@@ -255,6 +263,8 @@ mod tests {
             ("/chat/short/".into(), "/chat/***/"),
             (format!("/hook/{token}/hook.0123456789abcdef01234567"), "/hook/***/***"),
             (format!("/auth/login/{token}"), "/auth/login/***"),
+            (format!("/pair/{token}"), "/pair/***"),
+            (format!("/onboard/invite/{token}"), "/onboard/invite/***"),
             (format!("/chats/{token}/"), "/chats/***/"),
             (format!("/{token}"), "/***"),
             ("/chat/assets/chat.0123456789ab.css".into(), "/chat/assets/chat.0123456789ab.css"),

@@ -5,10 +5,11 @@ mod audit;
 mod channels;
 mod feed;
 mod files;
-mod groups;
+pub(crate) mod groups;
 mod links;
 mod messages;
 mod model;
+mod people;
 mod routes;
 mod schedules;
 mod signatures;
@@ -75,6 +76,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::USAGE, app.clone(), usage::get)
         .mount(api::SET_CAP, app.clone(), usage::set_cap)
         .mount(api::LIST_CAPS, app.clone(), usage::caps)
+        .mount(api::ADMIT_PERSON, app.clone(), people::admit)
+        .mount_keyed(api::NOTICE, app.clone(), people::notice)
         .mount(api::DATABASE_KEY, app.clone(), audit::database_key)
         .mount(api::REKEY, app.clone(), audit::rekey);
     all.raw(api::FILE, routing::get(files::get).with_state(app.clone()));

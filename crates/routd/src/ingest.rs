@@ -10,7 +10,7 @@ use crate::{
     route::{self, Decision, Effect, Facts, Query},
     say::{self, CONTENT_MAX, SYSTEM, Saying},
     steer::{self, Steer},
-    store::{context, feed, groups, messages, routes, turns},
+    store::{context, feed, groups, messages, newcomers, routes, turns},
     wake::Wake,
 };
 use auth::Caller;
@@ -189,6 +189,11 @@ fn commit(
         delegation: None,
     };
     let seq = messages::add(tx, &row, now)?;
+    // Of a group, nobody could say who of it may pair it.
+    if decision.is_of_a_stranger() && origin == Origin::Person && !message.is_group {
+        newcomers::knock(tx, &message.chat_jid, seq)?;
+        wake.knocks(tx);
+    }
     feed::message(tx, &message.chat_jid, &decision.topic, seq, now)?;
     if let (Some(line), Some(folder)) = (line, &decision.folder) {
         let saying = Saying {
@@ -357,7 +362,7 @@ pub(crate) fn standing(conn: &Connection, jid: &Jid, now: Timestamp) -> Result<V
 }
 
 /// Whether a folder is in service; `None` where it never was.
-fn known(conn: &Connection, folder: &Folder) -> Result<Option<bool>, Fault> {
+pub(crate) fn known(conn: &Connection, folder: &Folder) -> Result<Option<bool>, Fault> {
     let sql = "SELECT 1 FROM groups WHERE folder = ?1";
     if !crate::store::exists(conn, sql, [folder.as_str()])? {
         return Ok(None);

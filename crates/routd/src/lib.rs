@@ -25,6 +25,7 @@
 //! - A change by a person, an agent or an adapter has its audit row in its own transaction.
 
 mod adapters;
+mod admit;
 mod app;
 mod attachment;
 mod attempt;
@@ -45,6 +46,7 @@ mod ids;
 mod ingest;
 mod input;
 mod keyring;
+mod knock_loop;
 mod mcp;
 mod origin;
 mod outbox_loop;
@@ -152,6 +154,8 @@ fn begin_loops(app: &Arc<App>, events: tokio::sync::broadcast::Receiver<::secret
     tasks.supervise("outbox", move || outbox_loop::run(outbox.clone()));
     let files = app.clone();
     tasks.supervise("files", move || file_loop::run(files.clone()));
+    let knocks = app.clone();
+    tasks.supervise("newcomers", move || knock_loop::run(knocks.clone()));
     let (context, ring) = (app.context.clone(), app.keyring.clone());
     tasks.supervise("database key", move || keyring::follow(context.clone(), ring.clone()));
     tasks.spawn("secret audit", secret_loop::run(app.clone(), events));

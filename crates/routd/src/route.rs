@@ -108,6 +108,16 @@ pub(crate) struct Decision {
 /// The verbs of what is no message. Whatever is not here is one, and may start a turn.
 const EVENTS: [&str; 7] = ["edit", "delete", "react", "unreact", "join", "leave", "membership"];
 
+/// What decided where nothing did.
+const NO_ROUTE: &str = "no route";
+
+impl Decision {
+    /// Whether nothing at all is known of the chat: neither what was said there before nor any rule leads anywhere.
+    pub(crate) fn is_of_a_stranger(&self) -> bool {
+        self.rule == NO_ROUTE
+    }
+}
+
 /// Decides. `in_service` says whether a folder is there and takes messages.
 pub(crate) fn decide<E>(
     query: &Query<'_>,
@@ -180,7 +190,7 @@ fn standing<E>(
         return Ok(trail.row(rule, query.sender, there));
     }
     trail.skip("no route takes it");
-    Ok(trail.nowhere("no route".into()))
+    Ok(trail.nowhere(NO_ROUTE.into()))
 }
 
 struct Trail {

@@ -8,7 +8,11 @@ use crate::{
     wake::Wake,
 };
 use db::Tx;
-use proto::{Address, Folder, Jid, Timestamp, Topic, routd::Attachment};
+use proto::{
+    Address, Folder, Jid, Timestamp, Topic,
+    routd::{Attachment, Notice},
+};
+use sha2::{Digest, Sha256};
 
 /// Bytes of one message.
 pub(crate) const CONTENT_MAX: usize = 262_144;
@@ -64,7 +68,7 @@ pub(crate) fn say_at(
         attachments: saying.attachments,
         thread,
         topic,
-        folder,
+        folder: Some(folder),
         turn_id: saying.turn_id,
         for_sender: saying.for_sender,
         reply_to: saying.reply_to,
@@ -78,6 +82,51 @@ pub(crate) fn say_at(
         wake.outbox(tx);
     }
     Ok((id, seq))
+}
+
+/// Says a line in a chat that is nobody's yet, once under `key`: answers the message's id, and whether it was said
+/// before. Only where somebody wrote: nobody is written to out of the blue.
+pub(crate) fn notice(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    notice: &Notice,
+    key: &str,
+    now: Timestamp,
+) -> Result<(String, bool), Fault> {
+    let chat = &notice.chat_jid;
+    let digest = hex::encode(Sha256::digest(key.as_bytes()));
+    let id = format!("n-{}", digest.get(..32).unwrap_or(&digest));
+    if messages::place(tx, chat, &ids::opaque(&id)?)?.is_some() {
+        return Ok((id, true));
+    }
+    if !matches!(chat.address(), Address::Platform) {
+        return Err(Fault::Invalid(format!("{chat} is a chat of the suite's own, and a folder's")));
+    }
+    let Some(newest) = messages::newest_inbound(tx, chat)? else {
+        return Err(Fault::NotFound(format!("nobody wrote in the chat {chat}")));
+    };
+    let kept = notice.kept.as_deref().unwrap_or(&notice.content);
+    let message = messages::Outbound {
+        id: &id,
+        chat_jid: chat,
+        sender: SYSTEM,
+        content: kept,
+        attachments: &[],
+        thread: &newest.thread,
+        topic: &newest.topic,
+        folder: None,
+        turn_id: None,
+        for_sender: None,
+        reply_to: None,
+    };
+    let seq = messages::say(tx, &message, now)?;
+    // The whole text stays with what is to be sent, and goes when that is settled.
+    let whole = notice.kept.as_ref().map(|_| notice.content.as_str());
+    outbox::add_change(tx, seq, chat, outbox::Kind::Send, whole, false, now)?;
+    feed::message(tx, chat, &newest.topic, seq, now)?;
+    wake.chat(tx, chat.as_str());
+    wake.outbox(tx);
+    Ok((id, false))
 }
 
 /// Says something in the chat that a turn answers.

@@ -13,6 +13,7 @@ pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod messages;
+pub(crate) mod newcomers;
 pub(crate) mod outbox;
 pub(crate) mod routes;
 pub(crate) mod schedules;
@@ -62,6 +63,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0008-changed-messages.sql"),
     },
     Migration { version: 9, name: "files", sql: include_str!("../migrations/0009-files.sql") },
+    Migration {
+        version: 10,
+        name: "newcomers",
+        sql: include_str!("../migrations/0010-newcomers.sql"),
+    },
 ];
 
 /// Opens routd's database, and makes it where there is none.

@@ -11,6 +11,7 @@ pub(crate) struct Wake {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Arc<Notify>,
     pub(crate) outbox: Arc<Notify>,
+    pub(crate) knocks: Arc<Notify>,
 }
 
 impl Wake {
@@ -34,6 +35,12 @@ impl Wake {
     pub(crate) fn outbox(&self, tx: &Tx<'_>) {
         let outbox = self.outbox.clone();
         tx.after_commit(move || outbox.notify_one());
+    }
+
+    /// Once `tx` is on the disk, onbod is told of who knocks.
+    pub(crate) fn knocks(&self, tx: &Tx<'_>) {
+        let knocks = self.knocks.clone();
+        tx.after_commit(move || knocks.notify_one());
     }
 
     /// Once `tx` is on the disk, whoever fires schedules looks again.

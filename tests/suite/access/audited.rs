@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::{collections::BTreeSet, fs};
 
 /// The daemons that have an audit log of their own.
-pub const OWNERS: [&str; 3] = ["authd", "routd", "runed"];
+pub const OWNERS: [&str; 4] = ["authd", "routd", "runed", "onbod"];
 
 /// A refusal, as it is to be found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -157,7 +157,8 @@ fn an_operator_sees_and_changes_where_messages_go() {
         assert_eq!(suite.run(&["health", daemon]).status.code(), Some(code));
     }
     let status = suite.json(&["status"])["daemons"].clone();
-    for daemon in ["authd", "routd", "runed", "timed", "webd", "teled", "slakd", "proxyd"] {
+    for daemon in ["authd", "routd", "runed", "timed", "onbod", "webd", "teled", "slakd", "proxyd"]
+    {
         let own = status.as_array().unwrap().iter().find(|one| one["daemon"] == daemon);
         assert_eq!(own.unwrap()["ready"], true, "{daemon}");
     }

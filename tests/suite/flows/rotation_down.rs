@@ -23,7 +23,8 @@ fn each_daemon_is_killed_while_not_all_have_seen_a_new_value() {
         let old = |mounts: &mut Mounts, name: &str| mounts.of("routd").get(name).to_owned();
         replaced.push([old(&mut mounts, names[0]), old(&mut mounts, names[1])]);
         // Whoever checks has seen it, and whoever presents; by turns.
-        let (checks, presents) = (["authd", "routd"], ["runed", "timed", "webd", "proxyd"]);
+        let (checks, presents) =
+            (["authd", "routd"], ["runed", "timed", "onbod", "webd", "proxyd"]);
         let order: [&[&str]; 2] =
             if round % 2 == 0 { [&checks, &presents] } else { [&presents, &checks] };
         view.taken_up(order[0], || {

@@ -9,8 +9,9 @@ const TIMES: u64 = 100;
 const TIMES_IN_SERVER: u64 = 10;
 
 /// What one place for all daemons has.
-const IN_ONE_PLACE: [&str; 10] = [
+const IN_ONE_PLACE: [&str; 11] = [
     "AUTHD_SERVICE_KEY",
+    "AUTHD_SERVICE_KEY_ONBOD",
     "AUTHD_SERVICE_KEY_PROXYD",
     "AUTHD_SERVICE_KEY_ROUTD",
     "AUTHD_SERVICE_KEY_TIMED",
@@ -82,6 +83,7 @@ fn every_secret_of_projected_directories_rotates_a_hundred_times_under_load() {
         "directory",
         &[
             "AUTHD_SERVICE_KEY",
+            "AUTHD_SERVICE_KEY_ONBOD",
             "AUTHD_SERVICE_KEY_PROXYD",
             "AUTHD_SERVICE_KEY_ROUTD",
             "AUTHD_SERVICE_KEY_RUNED",

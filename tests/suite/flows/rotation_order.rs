@@ -4,11 +4,12 @@
 use crate::harness::{Mount, Suite, Temper, Traffic, View, eventually};
 
 /// Which daemons use each secret, and so what stands in each one's directory.
-const USED: [(&str, &[&str]); 6] = [
+const USED: [(&str, &[&str]); 7] = [
     ("authd", &["SECRETS_KEY", "AUTHD_SERVICE_KEY"]),
     ("routd", &["SECRETS_KEY", "CHANNEL_SECRET", "AUTHD_SERVICE_KEY"]),
     ("runed", &["AUTHD_SERVICE_KEY"]),
     ("timed", &["AUTHD_SERVICE_KEY"]),
+    ("onbod", &["AUTHD_SERVICE_KEY"]),
     ("webd", &["CHANNEL_SECRET", "AUTHD_SERVICE_KEY"]),
     ("proxyd", &["AUTHD_SERVICE_KEY"]),
 ];

@@ -5,7 +5,7 @@ use crate::harness::{Store, Suite, reply_of};
 use serde_json::{Value, json};
 use std::time::Instant;
 
-const ALL: [&str; 6] = ["authd", "routd", "runed", "timed", "webd", "proxyd"];
+const ALL: [&str; 7] = ["authd", "routd", "runed", "timed", "onbod", "webd", "proxyd"];
 
 #[test]
 fn every_daemon_takes_up_what_is_changed_in_openbao_and_none_restarts() {

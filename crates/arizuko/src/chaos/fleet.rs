@@ -25,8 +25,15 @@ use tokio::{
 };
 
 /// In the order in which they start.
-pub const DAEMONS: [Daemon; 6] =
-    [Daemon::Authd, Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Webd, Daemon::Proxyd];
+pub const DAEMONS: [Daemon; 7] = [
+    Daemon::Authd,
+    Daemon::Routd,
+    Daemon::Runed,
+    Daemon::Timed,
+    Daemon::Onbod,
+    Daemon::Webd,
+    Daemon::Proxyd,
+];
 /// How long a daemon may take to its readiness before that is a finding.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// Bytes beyond which no file grows while the disk is full.

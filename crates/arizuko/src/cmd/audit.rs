@@ -43,11 +43,12 @@ fn logs(of: Option<Daemon>) -> Result<Vec<(Daemon, Log)>, Failure> {
         (Daemon::Routd, routd::AUDIT),
         (Daemon::Authd, proto::authd::AUDIT),
         (Daemon::Runed, proto::runed::AUDIT),
+        (Daemon::Onbod, proto::onbod::AUDIT),
     ];
     let wanted: Vec<_> =
         all.into_iter().filter(|(daemon, _)| of.is_none_or(|of| of == *daemon)).collect();
     if wanted.is_empty() {
-        let line = "this daemon has no audit log of its own; name authd, routd or runed";
+        let line = "this daemon has no audit log of its own; name authd, routd, runed or onbod";
         return Err(Failure::new(Exit::Usage, line));
     }
     Ok(wanted)

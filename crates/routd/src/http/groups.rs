@@ -60,7 +60,7 @@ pub(super) async fn add(app: Arc<App>, caller: Caller, wanted: NewGroup) -> Resu
 }
 
 /// A route from one chat. A chat that names a folder itself needs none, and cannot be led elsewhere.
-fn route_chat(
+pub(crate) fn route_chat(
     tx: &Connection,
     jid: &Jid,
     folder: &Folder,

@@ -44,7 +44,8 @@ pub(crate) struct Outbound<'a> {
     pub(crate) attachments: &'a [Attachment],
     pub(crate) thread: &'a Topic,
     pub(crate) topic: &'a Topic,
-    pub(crate) folder: &'a Folder,
+    /// Whose chat it is. None, where it is nobody's yet.
+    pub(crate) folder: Option<&'a Folder>,
     pub(crate) turn_id: Option<&'a str>,
     pub(crate) for_sender: Option<&'a str>,
     pub(crate) reply_to: Option<&'a str>,
@@ -73,6 +74,14 @@ pub(crate) struct Message {
     pub(crate) origin: Origin,
     /// Whether it was taken back.
     pub(crate) deleted: bool,
+}
+
+/// Who wrote last in a chat, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Newest {
+    pub(crate) sender: String,
+    pub(crate) thread: Topic,
+    pub(crate) topic: Topic,
 }
 
 const COLUMNS: &str = "seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, \
@@ -142,7 +151,7 @@ pub(crate) fn say(
         message.content,
         message.thread.as_str(),
         message.topic.as_str(),
-        message.folder.as_str(),
+        message.folder.map(Folder::as_str),
         message.turn_id,
         message.for_sender,
         message.reply_to,
@@ -205,6 +214,22 @@ pub(crate) fn find(
     ))?
     .query_map((id.as_str(), chat.map(Jid::as_str)), read)?
     .collect()
+}
+
+/// What came last in a chat.
+pub(crate) fn newest_inbound(conn: &Connection, chat: &Jid) -> rusqlite::Result<Option<Newest>> {
+    conn.prepare_cached(
+        "SELECT sender, thread, topic FROM messages WHERE chat_jid = ?1 AND outbound = 0
+         ORDER BY seq DESC LIMIT 1",
+    )?
+    .query_row([chat.as_str()], |row| {
+        Ok(Newest {
+            sender: row.get("sender")?,
+            thread: parsed(row, "thread")?,
+            topic: parsed(row, "topic")?,
+        })
+    })
+    .optional()
 }
 
 /// What a turn is to answer, oldest first.

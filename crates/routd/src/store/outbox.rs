@@ -262,7 +262,8 @@ pub(crate) fn settle(
     let ended = !matches!(fate, Fate::Later { .. } | Fate::Ambiguous(_) | Fate::Asking { .. });
     let changed = conn
         .prepare_cached(
-            "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5, unreached = ?6
+            "UPDATE outbox SET state = ?2, not_before = ?3, detail = ?4, ended_at = ?5, unreached = ?6,
+                 text = CASE WHEN kind = 'send' AND ?5 IS NOT NULL THEN NULL ELSE text END
              WHERE seq = ?1 AND state = 'sending'",
         )?
         .execute((

@@ -254,7 +254,12 @@ async fn nothing_that_is_written_poses_as_something_else() {
         let posted = stage.call(&proto::routd::POST_MESSAGE, &forged, crate::stage::CHANNEL_SECRET);
         assert_eq!(posted.await.unwrap_err().status, 403, "{sender}");
     }
-    let onbod = stage.authority.service(Daemon::Onbod);
+    let onbod = stage.authority.token(
+        "service:onbod",
+        &Daemon::ALL,
+        auth::Kind::Service,
+        &["messages:write"],
+    );
     forged.sender = "visitor:1".into();
     stage.call(&proto::routd::POST_MESSAGE, &forged, &onbod).await.unwrap();
     assert_eq!(stage.count("SELECT count(*) FROM messages WHERE origin = 'system'"), 1);

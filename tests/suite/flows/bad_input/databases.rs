@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const OWNERS: [&str; 3] = ["authd", "routd", "runed"];
+const OWNERS: [&str; 4] = ["authd", "routd", "runed", "onbod"];
 
 /// An instance that has run once and was stopped, so that its databases are there.
 fn stopped() -> Suite {

@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 /// Before the next time.
 const PAUSE: Duration = Duration::from_millis(150);
 /// The daemons that prove themselves to authd.
-const MINTING: [Daemon; 5] =
-    [Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Webd, Daemon::Proxyd];
+const MINTING: [Daemon; 6] =
+    [Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Onbod, Daemon::Webd, Daemon::Proxyd];
 
 /// The certificates that the edge has had, in order, and how many of them are known to be over.
 #[derive(Debug, Default)]

@@ -60,8 +60,8 @@ const KEY: Name = Name::literal("PROXYD_TLS_KEY");
 /// The adapters: webd, and those of the chat platform, which are played.
 const ADAPTERS: [Daemon; 3] = [Daemon::Webd, Daemon::Teled, Daemon::Slakd];
 /// The daemons that prove themselves to authd.
-const PRESENTERS: [Daemon; 5] =
-    [Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Webd, Daemon::Proxyd];
+const PRESENTERS: [Daemon; 6] =
+    [Daemon::Routd, Daemon::Runed, Daemon::Timed, Daemon::Onbod, Daemon::Webd, Daemon::Proxyd];
 
 impl Unit {
     /// Its name in reports.
@@ -160,7 +160,7 @@ mod tests {
     fn every_secret_that_exists_is_rotated_over_both_sources() {
         let both: BTreeSet<String> =
             names(SourceKind::Dotenv).union(&names(SourceKind::Directory)).cloned().collect();
-        let platform = ["ONBOD", "DASHD", "TELED", "SLAKD", "AUTHD"];
+        let platform = ["DASHD", "TELED", "SLAKD", "AUTHD"];
         // What a vendor issues, and what adapters show their platform: here a platform is played without them.
         let vendors = [
             "ANTHROPIC_API_KEY",

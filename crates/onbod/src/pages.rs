@@ -1,0 +1,354 @@
+//! onbod's pages as HTML: no script, one inline stylesheet that the policy names by its hash.
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use proto::{
+    Jid, Timestamp,
+    onbod::{Admission, AdmissionState as State, Person},
+};
+use sha2::{Digest, Sha256};
+
+const STYLE: &str = include_str!("pages.css");
+
+/// Where one logs in.
+const LOGIN: &str = "/auth/";
+
+/// How things stand with somebody.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) subject: String,
+    /// Where they were let in.
+    pub(crate) person: Option<Person>,
+    /// Theirs, the newest first.
+    pub(crate) admissions: Vec<Admission>,
+    /// How many wait.
+    pub(crate) waiting: u32,
+    /// Of the form that opens their chat.
+    pub(crate) mark: String,
+}
+
+/// One page.
+#[derive(Debug)]
+pub(crate) enum Page<'a> {
+    /// Nobody is logged in.
+    LogIn,
+    /// A pairing link that can be used.
+    Pair { admission: &'a Admission, subject: &'a str, mark: &'a str },
+    /// Somebody else used it.
+    Spent,
+    /// It has ended, or never was.
+    Gone,
+    /// The queue is full.
+    Full,
+    /// An invite that can be used.
+    Invite { subject: &'a str, mark: &'a str, until: Timestamp },
+    /// An invite that has ended, is used up, or never was.
+    NoInvite,
+    /// How things stand.
+    Standing(&'a Standing),
+    /// A form that another site sent, or that was open for too long.
+    Elsewhere,
+    /// routd cannot be asked now.
+    Later,
+    /// Something failed inside; the log has it under this reference.
+    Broken(&'a str),
+}
+
+/// Makes the pages of one instance.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    instance: String,
+    assistant: String,
+    policy: HeaderValue,
+}
+
+impl Pages {
+    pub(crate) fn new(instance: &str, assistant: &str) -> Self {
+        let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'"
+        );
+        // Base64 is always a header's value; without it, nothing at all would be allowed.
+        let policy = HeaderValue::from_str(&policy)
+            .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
+        Self { instance: instance.to_owned(), assistant: assistant.to_owned(), policy }
+    }
+
+    /// The page, with the headers that keep it to itself.
+    pub(crate) fn show(&self, status: StatusCode, page: &Page<'_>) -> Response {
+        let headers = [
+            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+            // Not `no-referrer`: a browser would then send our own forms with `Origin: null`. And not to the login page,
+            // which is on this host too: the address is a right.
+            (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+            (
+                HeaderName::from_static("cross-origin-opener-policy"),
+                HeaderValue::from_static("same-origin"),
+            ),
+            (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
+        ];
+        (status, headers, Html(self.html(page).into_string())).into_response()
+    }
+
+    fn html(&self, page: &Page<'_>) -> Markup {
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    @if let Some(seconds) = refresh(page) {
+                        meta http-equiv="refresh" content=(seconds);
+                    }
+                    title { (title(page)) " · " (self.instance) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    main {
+                        p.instance { "arizuko " span { (self.instance) } }
+                        h1 { (title(page)) }
+                        (self.body(page))
+                    }
+                }
+            }
+        }
+    }
+
+    fn body(&self, page: &Page<'_>) -> Markup {
+        let assistant = &self.assistant;
+        match page {
+            Page::LogIn => html! {
+                p { "Log in first, and open this link again within ten minutes of getting it." }
+                p { a.button href=(LOGIN) { "Log in" } }
+                p.quiet { "Nothing has happened yet." }
+            },
+            Page::Pair { admission, subject, mark } => html! {
+                p { "This chat becomes yours: what is written there goes to " (assistant) " in a folder of your own." }
+                dl {
+                    @if let Some(chat) = &admission.chat_jid { dt { "Chat" } dd { code { (chat) } } }
+                    @if let Some(name) = &admission.sender_name { dt { "Of" } dd { (name) } }
+                    dt { "You are" } dd { code { (subject) } }
+                }
+                (form("This chat is mine", mark))
+                p.quiet { "If this is not your chat, close this page: whoever sent you the link wants you to answer for theirs." }
+            },
+            Page::Spent => html! {
+                p { "A pairing link works once, and somebody has used this one." }
+                p { "If that was not you, tell whoever runs " strong { (self.instance) } "." }
+            },
+            Page::Gone => html! {
+                p { "A pairing link lasts ten minutes. This one has ended, or it was not copied whole." }
+                p { "Write in the chat again to get a new one." }
+            },
+            Page::Full => html! {
+                p { "As many people wait as can. The link has not been used: try again within its ten minutes, or write in the chat later." }
+            },
+            Page::Invite { subject, mark, until } => html! {
+                p { "You are invited to " strong { (self.instance) } ". You get a folder of your own, and " (assistant) " in it." }
+                dl {
+                    dt { "You are" } dd { code { (subject) } }
+                    dt { "Good until" } dd { (time(*until)) }
+                }
+                (form("Come in", mark))
+            },
+            Page::NoInvite => html! {
+                p { "This invite has ended, is used up, or was not copied whole." }
+                p { "Ask whoever sent it for another." }
+            },
+            Page::Standing(standing) => self.standing(standing),
+            Page::Elsewhere => html! {
+                p { "The request was sent by another site, or the page was open for too long, so it was not carried out." }
+                p { "Open the page again, and press its button there." }
+            },
+            Page::Later => html! {
+                p { "This cannot be done just now, and nothing was done. Try again in a minute." }
+            },
+            Page::Broken(reference) => html! {
+                p { "This is not your doing. Try again; if it stays, look for the reference in onbod's log." }
+                dl { dt { "Reference" } dd { code { (reference) } } }
+            },
+        }
+    }
+
+    fn standing(&self, standing: &Standing) -> Markup {
+        let Standing { subject, person, admissions, waiting, mark } = standing;
+        let newest = admissions.first();
+        html! {
+            @match (person, newest) {
+                (Some(person), _) => {
+                    dl {
+                        dt { "You are" } dd { code { (subject) } }
+                        dt { "Folder" } dd { code { (person.folder) } }
+                        dt { "Since" } dd { (time(person.since)) }
+                        (chats(&person.chats))
+                    }
+                    form method="post" action="/onboard/chat" {
+                        input type="hidden" name="mark" value=(mark);
+                        button.primary type="submit" { "Talk to " (self.assistant) " here" }
+                    }
+                    p.quiet { "The button makes a new private link to a web chat of your folder. Keep it to yourself." }
+                }
+                (None, Some(admission)) => (self.pending(admission, *waiting)),
+                (None, None) => {
+                    p { "You are logged in as " code { (subject) } ", and have no folder here yet." }
+                    p { "Open the link that you got in your chat, or the invite that somebody sent you." }
+                }
+            }
+        }
+    }
+
+    fn pending(&self, admission: &Admission, waiting: u32) -> Markup {
+        html! {
+            @match admission.state {
+                State::Refused => {
+                    p { "Whoever runs " strong { (self.instance) } " did not let you in." }
+                    @if let Some(note) = &admission.note { p { (note) } }
+                }
+                State::Waiting => {
+                    p.place {
+                        strong { (admission.position.unwrap_or(1)) } " of " (waiting) " in the queue"
+                    }
+                    p { "Somebody will decide. You hear of it in your chat, and see it here." }
+                }
+                _ => p { "Your folder is being made." }
+            }
+            dl {
+                dt { "You are" } dd { code { (admission.subject.as_deref().unwrap_or("?")) } }
+                @if let Some(chat) = &admission.chat_jid { dt { "Chat" } dd { code { (chat) } } }
+            }
+        }
+    }
+}
+
+/// After how many seconds a page is to be looked at again.
+fn refresh(page: &Page<'_>) -> Option<&'static str> {
+    let Page::Standing(Standing { person: None, admissions, .. }) = page else { return None };
+    match admissions.first()?.state {
+        State::Admitting => Some("2"),
+        State::Waiting => Some("30"),
+        _ => None,
+    }
+}
+
+fn title(page: &Page<'_>) -> &'static str {
+    match page {
+        Page::LogIn => "Log in first",
+        Page::Pair { .. } => "Is this chat yours?",
+        Page::Spent => "This link has been used",
+        Page::Gone => "This link does not work",
+        Page::Full => "The queue is full",
+        Page::Invite { .. } => "You are invited",
+        Page::NoInvite => "This invite does not work",
+        Page::Standing(standing) => match (&standing.person, standing.admissions.first()) {
+            (Some(_), _) => "You are in",
+            (None, None) => "You have no folder yet",
+            (None, Some(admission)) => match admission.state {
+                State::Waiting => "You are in the queue",
+                State::Refused => "You were not let in",
+                _ => "One moment",
+            },
+        },
+        Page::Elsewhere => "Not from this page",
+        Page::Later => "Not just now",
+        Page::Broken(_) => "Something failed",
+    }
+}
+
+/// A form of one button that posts to the page's own address.
+fn form(label: &str, mark: &str) -> Markup {
+    html! {
+        form method="post" {
+            input type="hidden" name="mark" value=(mark);
+            button.primary type="submit" { (label) }
+        }
+    }
+}
+
+fn chats(chats: &[Jid]) -> Markup {
+    html! {
+        @if !chats.is_empty() {
+            dt { "Chats" }
+            dd { @for chat in chats { code { (chat) } " " } }
+        }
+    }
+}
+
+/// To the minute, in UTC, with the whole in the attribute.
+fn time(at: Timestamp) -> Markup {
+    let whole = at.to_string();
+    let short = whole.get(..16).unwrap_or(&whole).replace('T', " ");
+    html! { time datetime=(whole) { (short) " UTC" } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission {
+            id: "a-1".parse().unwrap(),
+            state: State::Waiting,
+            chat_jid: Some("telegram:user/<b>7".parse().unwrap()),
+            sender: "telegram:user/7".into(),
+            sender_name: Some("<script>alert(1)</script>".into()),
+            excerpt: "hello".into(),
+            subject: Some("user:<i>".into()),
+            folder: None,
+            position: Some(2),
+            decided_by: None,
+            note: Some("<b>no</b>".into()),
+            trouble: None,
+            created_at: Timestamp(0),
+            changed_at: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn what_others_chose_is_text_and_never_markup() {
+        let pages = Pages::new("<b>demo</b>", "<u>Ari</u>");
+        let one = admission();
+        let refused = Admission { state: State::Refused, ..admission() };
+        let standing = |admission: &Admission| Standing {
+            subject: "user:<i>".into(),
+            person: None,
+            admissions: vec![admission.clone()],
+            waiting: 3,
+            mark: "m".into(),
+        };
+        let (waits, over) = (standing(&one), standing(&refused));
+        let all = [
+            Page::Pair { admission: &one, subject: "user:<i>", mark: "\"m" },
+            Page::Standing(&waits),
+            Page::Standing(&over),
+        ];
+        for page in &all {
+            let html = pages.html(page).into_string();
+            for markup in ["<script", "<b>", "<i>", "<u>", "value=\"\"m"] {
+                assert!(!html.contains(markup), "{markup}: {html}");
+            }
+        }
+        let html = pages.html(&all[1]).into_string();
+        assert!(html.contains("<strong>2</strong> of 3 in the queue"), "{html}");
+        assert!(html.contains("content=\"30\""), "it looks again by itself: {html}");
+    }
+
+    #[test]
+    fn the_stylesheet_is_the_one_that_the_policy_names() {
+        let pages = Pages::new("demo", "Ari");
+        let html = pages.html(&Page::LogIn).into_string();
+        let (_, rest) = html.split_once("<style>").unwrap();
+        let (style, _) = rest.split_once("</style>").unwrap();
+        let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
+        assert!(pages.policy.to_str().unwrap().contains(&format!("'sha256-{hash}'")));
+        assert!(!html.contains("style="), "an inline style would be refused");
+    }
+}
