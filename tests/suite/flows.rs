@@ -15,6 +15,7 @@ mod kills;
 mod logins;
 mod main_job;
 mod mcp;
+mod onboarding;
 mod refusals;
 mod rotation;
 mod rotation_broken;

@@ -21,7 +21,7 @@ const AT_ONCE: u32 = 64;
 /// How long the loop sleeps when nothing wakes it: how late a gate opens after midnight.
 const TICK: Duration = Duration::from_secs(15);
 /// The same while something could not be carried out.
-const SOON: Duration = Duration::from_millis(250);
+const SOON: Duration = Duration::from_millis(500);
 /// How often what is over is cleared away.
 const TIDY_MS: i64 = 60 * 60 * 1000;
 

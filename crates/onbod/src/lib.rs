@@ -16,8 +16,8 @@
 //! # What always holds
 //!
 //! - A stranger whom the policy refuses hears nothing, and no row is made.
-//! - A link is spent by the form of its page, never by opening it, once, and within ten minutes. Its token is in no
-//!   database: here is its hash, and routd forgets it once it is sent.
+//! - A link is spent by the form of its page, never by opening it, once, and within ten minutes. Here is
+//!   the hash of its token alone, and no row of routd has it once it is sent.
 //! - A person has one folder, whose name is made of their subject by a hash: nobody chooses it.
 //! - A chat is greeted so often and no more, and the instance addresses so many strangers an hour.
 //! - What was decided, by whom, is a row of the audit log, in the same transaction.

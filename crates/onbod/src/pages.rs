@@ -34,8 +34,8 @@ pub(crate) struct Standing {
 /// One page.
 #[derive(Debug)]
 pub(crate) enum Page<'a> {
-    /// Nobody is logged in.
-    LogIn,
+    /// Nobody is logged in; this is the page that they come back to.
+    LogIn(&'a str),
     /// A pairing link that can be used.
     Pair { admission: &'a Admission, subject: &'a str, mark: &'a str },
     /// Somebody else used it.
@@ -126,9 +126,9 @@ impl Pages {
     fn body(&self, page: &Page<'_>) -> Markup {
         let assistant = &self.assistant;
         match page {
-            Page::LogIn => html! {
-                p { "Log in first, and open this link again within ten minutes of getting it." }
-                p { a.button href=(LOGIN) { "Log in" } }
+            Page::LogIn(back) => html! {
+                p { "Log in first. If that does not lead you back here, open this link again." }
+                p { a.button href=(log_in(back)) { "Log in" } }
                 p.quiet { "Nothing has happened yet." }
             },
             Page::Pair { admission, subject, mark } => html! {
@@ -241,7 +241,7 @@ fn refresh(page: &Page<'_>) -> Option<&'static str> {
 
 fn title(page: &Page<'_>) -> &'static str {
     match page {
-        Page::LogIn => "Log in first",
+        Page::LogIn(_) => "Log in first",
         Page::Pair { .. } => "Is this chat yours?",
         Page::Spent => "This link has been used",
         Page::Gone => "This link does not work",
@@ -261,6 +261,12 @@ fn title(page: &Page<'_>) -> &'static str {
         Page::Later => "Not just now",
         Page::Broken(_) => "Something failed",
     }
+}
+
+/// The login that leads back to this page.
+fn log_in(back: &str) -> String {
+    let back: String = form_urlencoded::byte_serialize(back.as_bytes()).collect();
+    format!("{LOGIN}?next={back}")
 }
 
 /// A form of one button that posts to the page's own address.
@@ -344,7 +350,7 @@ mod tests {
     #[test]
     fn the_stylesheet_is_the_one_that_the_policy_names() {
         let pages = Pages::new("demo", "Ari");
-        let html = pages.html(&Page::LogIn).into_string();
+        let html = pages.html(&Page::LogIn("/onboard/")).into_string();
         let (_, rest) = html.split_once("<style>").unwrap();
         let (style, _) = rest.split_once("</style>").unwrap();
         let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));

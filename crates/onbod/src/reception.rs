@@ -1,7 +1,7 @@
 //! What is done about newcomers: each function is the whole of one transaction, and asks [`crate::admission`] what to do.
 
 use crate::{
-    admission::{self, Answer, Arrival, Effect, Known, Verdict},
+    admission::{self, Answer, Arrival, Effect, Known, LINK_MS, Verdict},
     fault::Fault,
     folder::Template,
     settings::Values,
@@ -190,13 +190,27 @@ pub(crate) fn approve(
         (Effect::Admit, Some(subject)) => let_in(tx, values, &entry, subject, None, now)?,
         (Effect::Greet, _) => {
             move_on(tx, &entry, State::Greeted, now)?;
-            let line = words::approved(&values.assistant, note);
-            say(tx, id.as_str(), Kind::Greeting, false, &line, now)?;
+            greet_approved(tx, values, id, note, now)?;
+        }
+        // The link that the chat has will do, unless its time is over.
+        _ if admissions::chat(tx, &entry)?.greeted_at.plus(LINK_MS) <= now => {
+            greet_approved(tx, values, id, note, now)?;
         }
         _ => {}
     }
     record(tx, now, by, "newcomer.approve", id.as_str(), &whom(&entry))?;
     Ok(the_one(tx, id.as_str())?.shown)
+}
+
+fn greet_approved(
+    tx: &Tx<'_>,
+    values: &Values,
+    id: &Opaque,
+    note: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let line = words::approved(&values.assistant, note);
+    say(tx, id.as_str(), Kind::Greeting, false, &line, now)
 }
 
 /// An operator refuses somebody.

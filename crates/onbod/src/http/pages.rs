@@ -14,7 +14,7 @@ use crate::{
 use axum::{
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use kit::{EdgeIdentity, Failure};
@@ -40,11 +40,11 @@ struct Visitor {
 
 impl Visitor {
     /// Who it is, or the page that asks them to log in.
-    async fn of(app: &App, headers: &HeaderMap) -> Result<Self, Box<Response>> {
+    async fn of(app: &App, headers: &HeaderMap, back: &str) -> Result<Self, Box<Response>> {
         let edge = app.context.gate.verify_edge(headers).await;
         match edge.and_then(|edge| edge.subject.clone().map(|subject| Self { edge, subject })) {
             Some(visitor) => Ok(visitor),
-            None => Err(Box::new(app.pages.show(StatusCode::UNAUTHORIZED, &Page::LogIn))),
+            None => Err(Box::new(app.pages.show(StatusCode::UNAUTHORIZED, &Page::LogIn(back)))),
         }
     }
 
@@ -54,8 +54,9 @@ impl Visitor {
         headers: &HeaderMap,
         body: &[u8],
         what: &str,
+        back: &str,
     ) -> Result<Self, Box<Response>> {
-        let visitor = Self::of(app, headers).await?;
+        let visitor = Self::of(app, headers, back).await?;
         let ours = form::is_ours(&visitor.edge, headers);
         if ours && app.forms.has_mark(body, &visitor.subject, what) {
             return Ok(visitor);
@@ -72,6 +73,7 @@ fn using(kind: &str, hash: &Hash) -> String {
 pub(super) async fn pair(
     State(app): Shared,
     Path(token): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let Some(hash) = Token::presented(&token).map(|token| token.hash()) else {
@@ -90,7 +92,7 @@ pub(super) async fn pair(
         Ok(found) => found,
         Err(fault) => return broken(&app, fault),
     };
-    let visitor = Visitor::of(&app, &headers).await;
+    let visitor = Visitor::of(&app, &headers, uri.path()).await;
     match (standing, admission, visitor) {
         (LinkStanding::Open(_), Some(entry), Ok(visitor)) => {
             let mark = app.forms.mark(&visitor.subject, &using("pair", &hash));
@@ -107,13 +109,14 @@ pub(super) async fn pair(
 pub(super) async fn spend_pair(
     State(app): Shared,
     Path(token): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let Some(hash) = Token::presented(&token).map(|token| token.hash()) else {
         return app.pages.show(StatusCode::NOT_FOUND, &Page::Gone);
     };
-    let sent = Visitor::sending(&app, &headers, &body, &using("pair", &hash)).await;
+    let sent = Visitor::sending(&app, &headers, &body, &using("pair", &hash), uri.path()).await;
     let visitor = match sent {
         Ok(visitor) => visitor,
         Err(response) => return *response,
@@ -135,6 +138,7 @@ pub(super) async fn spend_pair(
 pub(super) async fn invite(
     State(app): Shared,
     Path(token): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let Some(hash) = Token::presented(&token).map(|token| token.hash()) else {
@@ -146,7 +150,7 @@ pub(super) async fn invite(
         Ok(None) => return app.pages.show(StatusCode::NOT_FOUND, &Page::NoInvite),
         Err(error) => return broken(&app, error.into()),
     };
-    let visitor = match Visitor::of(&app, &headers).await {
+    let visitor = match Visitor::of(&app, &headers, uri.path()).await {
         Ok(visitor) => visitor,
         Err(log_in) => return *log_in,
     };
@@ -165,13 +169,14 @@ pub(super) async fn invite(
 pub(super) async fn spend_invite(
     State(app): Shared,
     Path(token): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let Some(hash) = Token::presented(&token).map(|token| token.hash()) else {
         return app.pages.show(StatusCode::NOT_FOUND, &Page::NoInvite);
     };
-    let sent = Visitor::sending(&app, &headers, &body, &using("invite", &hash)).await;
+    let sent = Visitor::sending(&app, &headers, &body, &using("invite", &hash), uri.path()).await;
     let visitor = match sent {
         Ok(visitor) => visitor,
         Err(response) => return *response,
@@ -189,7 +194,7 @@ pub(super) async fn spend_invite(
 }
 
 pub(super) async fn standing(State(app): Shared, headers: HeaderMap) -> Response {
-    let visitor = match Visitor::of(&app, &headers).await {
+    let visitor = match Visitor::of(&app, &headers, HOME).await {
         Ok(visitor) => visitor,
         Err(log_in) => return *log_in,
     };
@@ -213,7 +218,7 @@ async fn look(app: &App, subject: &str) -> Result<Standing, Fault> {
 }
 
 pub(super) async fn open_chat(State(app): Shared, headers: HeaderMap, body: Bytes) -> Response {
-    let visitor = match Visitor::sending(&app, &headers, &body, CHAT).await {
+    let visitor = match Visitor::sending(&app, &headers, &body, CHAT, HOME).await {
         Ok(visitor) => visitor,
         Err(response) => return *response,
     };
