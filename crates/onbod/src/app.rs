@@ -2,7 +2,7 @@
 
 use crate::{figures::Figures, form::Forms, pages::Pages, public::Public, settings::Values};
 use db::{Database, Tx};
-use kit::Context;
+use kit::{Acting, Context};
 use proto::Timestamp;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -18,6 +18,8 @@ pub(crate) struct App {
     pub(crate) public: Public,
     pub(crate) figures: Figures,
     pub(crate) wake: Wake,
+    /// routd, with the rights of whoever asks.
+    pub(crate) acting: Acting,
 }
 
 /// Whom a change wakes.

@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_form_from_elsewhere_is_not_ours() {
-        let edge = EdgeIdentity { subject: None, client: None, https: true };
+        let edge = EdgeIdentity { subject: None, client: None, https: true, act: None };
         let headers = |pairs: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();
             map.insert("x-forwarded-host", "a.example".parse().unwrap());

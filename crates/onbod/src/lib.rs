@@ -44,7 +44,7 @@ pub use settings::SETTINGS;
 use admission::Policy;
 use app::App;
 use axum::Router;
-use kit::{Context, StartError};
+use kit::{Acting, Context, StartError};
 use secrets::AnyBundle;
 use std::sync::Arc;
 
@@ -70,6 +70,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         figures: figures::Figures::new(&context.metrics),
         forms: form::Forms::new(),
         wake: app::Wake::default(),
+        acting: Acting::new(&context.peers),
         context: context.clone(),
         db,
         values,

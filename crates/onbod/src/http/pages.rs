@@ -228,9 +228,18 @@ pub(super) async fn open_chat(State(app): Shared, headers: HeaderMap, body: Byte
         Err(fault) => return broken(&app, fault),
     };
     let wanted = IssueLink::unsigned(LinkKind::Chat, person.folder, None);
-    let routd = app.context.peers.get(Daemon::Routd);
-    match routd.call(&ISSUE_LINK, &wanted).await {
+    // With the person's own rights: what an operator took away is gone here too.
+    let issued = match app.acting.peer(&visitor.edge, Daemon::Routd).await {
+        Ok(Some(routd)) => routd.call(&ISSUE_LINK, &wanted).await,
+        Ok(None) => return app.pages.show(StatusCode::UNAUTHORIZED, &Page::LogIn(HOME)),
+        Err(error) => Err(error),
+    };
+    match issued {
         Ok(issued) => see_other(&issued.path),
+        // The session ended meanwhile.
+        Err(error) if error.is_unauthorized() => {
+            app.pages.show(StatusCode::UNAUTHORIZED, &Page::LogIn(HOME))
+        }
         Err(error) => {
             tracing::warn!(error = kit::chain(&error), "routd gives no link to a chat");
             app.pages.show(StatusCode::SERVICE_UNAVAILABLE, &Page::Later)

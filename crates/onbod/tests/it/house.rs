@@ -16,6 +16,7 @@ use kit::{
 };
 use proto::{
     Daemon, Endpoint, Nothing, Problem,
+    authd::{Token, UserTokenRequest},
     onbod::{Admission, AdmissionState, LIST_ADMISSIONS, ListAdmissions},
     routd::{
         LIST_GROUPS, MessageAck, NewMessage, POST_MESSAGE, REGISTER_CHANNEL, RegisterChannel, Send,
@@ -134,6 +135,23 @@ async fn send(
     Json(Sent { ids: vec![key.parse().unwrap()] })
 }
 
+/// authd, as far as it is needed: a token of whoever the edge passed on.
+async fn user_token(
+    State(authority): State<TestAuthority>,
+    Json(asked): Json<UserTokenRequest>,
+) -> Json<Token> {
+    let scopes: Vec<&str> =
+        auth::person_scopes(asked.audience).iter().map(auth::Scope::as_str).collect();
+    let token = authority.token(&asked.act, &[asked.audience], auth::Kind::User, &scopes);
+    Json(Token {
+        token,
+        token_type: "Bearer".into(),
+        expires_in: 300,
+        scope: Vec::new(),
+        fingerprint_key: None,
+    })
+}
+
 /// A daemon that runs.
 struct Running {
     context: Context,
@@ -150,7 +168,7 @@ pub struct House {
     pub to_routd: Board,
     pub to_onbod: Board,
     settings: Vec<(&'static str, String)>,
-    urls: [Serving; 3],
+    urls: [Serving; 4],
     routd: Option<Running>,
     onbod: Option<Running>,
 }
@@ -171,13 +189,21 @@ impl House {
         let (adapter, to_routd, to_onbod) =
             (Adapter::default(), Board::default(), Board::default());
         let served = Router::new().route("/send", post(send)).with_state(adapter.clone());
-        let urls = [to_routd.serve().await, to_onbod.serve().await, serve_router(served).await];
+        let authority = TestAuthority::new(clock.clone());
+        let authd =
+            Router::new().route("/v1/user-token", post(user_token)).with_state(authority.clone());
+        let urls = [
+            to_routd.serve().await,
+            to_onbod.serve().await,
+            serve_router(served).await,
+            serve_router(authd).await,
+        ];
         let mut settings: Vec<_> =
             settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         settings.push(("WEB_HOST", HOST.into()));
         let mut house = Self {
             dir: tempfile::tempdir().unwrap(),
-            authority: TestAuthority::new(clock.clone()),
+            authority,
             clock,
             adapter,
             to_routd,
@@ -205,6 +231,7 @@ impl House {
             .clock(&self.clock)
             .peer(Daemon::Routd, &self.urls[0].url)
             .peer(Daemon::Onbod, &self.urls[1].url)
+            .peer(Daemon::Authd, &self.urls[3].url)
             .peer(Daemon::Runed, "http://127.0.0.1:1")
     }
 
@@ -408,6 +435,8 @@ impl Browser {
             .header("x-forwarded-proto", "https");
         if let Some(subject) = &self.subject {
             request = request.header("x-user-subject", subject);
+            // What the edge hands on is authd's alone to read; the one here reads a name.
+            request = request.header("x-user-act", subject);
         }
         request
     }

@@ -4,7 +4,7 @@ use crate::house::{House, chat, mark_of};
 use proto::{
     Daemon,
     onbod::{AdmissionState, Gate, SET_GATE},
-    routd::{CHECK_ACL, CheckAcl, EXPLAIN_ROUTE, ExplainRoute},
+    routd::{CHECK_ACL, CheckAcl, EXPLAIN_ROUTE, ExplainRoute, FEED, FeedQuery, LIST_GROUPS},
 };
 
 const ANN: &str = "user:oidc|ann";
@@ -65,6 +65,22 @@ async fn a_link_that_is_only_looked_at_stays_good_and_makes_a_folder_when_it_is_
     let chat = ann.submit("/onboard/chat", &mark).await;
     assert!(chat.status == 303 && chat.location.starts_with("/chat/"), "{chat:?}");
     assert_eq!(house.browser(Some(BOB)).submit("/onboard/chat", &mark).await.status, 403);
+    // With her own rights she reaches her folder's chats, and nobody else's.
+    let scopes: Vec<&str> =
+        auth::person_scopes(Daemon::Routd).iter().map(auth::Scope::as_str).collect();
+    let token = house.authority.token(ANN, &[Daemon::Routd], auth::Kind::User, &scopes);
+    for (of, status) in [(folder.as_str(), None), ("atlas", Some(403)), ("people", Some(403))] {
+        let query = FeedQuery {
+            chat_jid: format!("web:{of}").parse().unwrap(),
+            after: None,
+            limit: None,
+            wait_seconds: 0,
+        };
+        let read = house.call(Daemon::Routd, &FEED, &query, &token).await;
+        assert_eq!(read.map(drop).map_err(|no| no.status).err(), status, "{of}");
+    }
+    let groups = house.call(Daemon::Routd, &LIST_GROUPS, &proto::Nothing {}, &token).await.unwrap();
+    assert_eq!(groups.groups.len(), 1, "{groups:?}");
     assert_eq!(house.count("routd", "SELECT count(*) FROM links"), 1);
 }
 
