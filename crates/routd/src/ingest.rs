@@ -189,11 +189,7 @@ fn commit(
         delegation: None,
     };
     let seq = messages::add(tx, &row, now)?;
-    // Of a group, nobody could say who of it may pair it.
-    if decision.is_of_a_stranger() && origin == Origin::Person && !message.is_group {
-        newcomers::knock(tx, &message.chat_jid, seq)?;
-        wake.knocks(tx);
-    }
+    knock(tx, wake, message, seq, decision.is_of_a_stranger() && origin == Origin::Person)?;
     feed::message(tx, &message.chat_jid, &decision.topic, seq, now)?;
     if let (Some(line), Some(folder)) = (line, &decision.folder) {
         let saying = Saying {
@@ -211,6 +207,21 @@ fn commit(
         say::say(tx, wake, &saying, now)?;
     }
     Ok((seq, decision.effect))
+}
+
+/// Has onbod told of a stranger's message. Of a group, nobody could say who of it may pair it.
+fn knock(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    message: &NewMessage,
+    seq: i64,
+    is_a_strangers: bool,
+) -> rusqlite::Result<()> {
+    if is_a_strangers && !message.is_group {
+        newcomers::knock(tx, &message.chat_jid, seq)?;
+        wake.knocks(tx);
+    }
+    Ok(())
 }
 
 /// What kind of message it is: answering the agent is addressing it.
