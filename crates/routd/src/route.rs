@@ -145,6 +145,9 @@ pub(crate) fn decide<E>(
         decision.effect = Effect::Observe;
         let step = format!("`{}` is no message, and no route names it: it is stored", query.verb);
         decision.steps.push(step);
+    } else if decision.is_of_a_stranger() {
+        // Who joined, or reacted, said nothing: that is no reason to address them.
+        decision.rule = format!("no route takes `{}`", query.verb);
     }
     Ok(decision)
 }

@@ -12,12 +12,18 @@ use std::{
 
 /// What was sent to the chats of a platform: each key once, in order.
 #[derive(Clone, Default)]
-struct Sent(Arc<Mutex<(BTreeMap<String, Value>, Vec<String>)>>);
+struct Sent(Arc<Mutex<Log>>);
+
+#[derive(Default)]
+struct Log {
+    by_key: BTreeMap<String, Value>,
+    order: Vec<String>,
+}
 
 impl Sent {
     fn to(&self, chat: &str) -> Vec<String> {
         let state = self.0.lock().unwrap();
-        let all = state.1.iter().map(|key| &state.0[key]);
+        let all = state.order.iter().map(|key| &state.by_key[key]);
         let of_chat = all.filter(|one| one["chat_jid"] == chat);
         of_chat.map(|one| one["content"].as_str().unwrap().to_owned()).collect()
     }
@@ -38,8 +44,8 @@ async fn send(
 ) -> Json<Value> {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let mut state = sent.0.lock().unwrap();
-    if state.0.insert(key.clone(), message).is_none() {
-        state.1.push(key.clone());
+    if state.by_key.insert(key.clone(), message).is_none() {
+        state.order.push(key.clone());
     }
     Json(json!({ "ids": [key] }))
 }

@@ -61,6 +61,12 @@ async fn groups_webhooks_and_chats_with_a_route_are_nobodys_to_pair() {
     let mut group = message(1, "m1");
     group.is_group = true;
     house.post(&group).await;
+    // Who joined, or took the agent out of the chat, said nothing.
+    for verb in ["join", "membership", "react"] {
+        let mut event = message(5, verb);
+        event.verb = Some(verb.into());
+        house.post(&event).await;
+    }
     let mut hook = message(2, "m1");
     hook.chat_jid = "hook:nobody/ci".parse().unwrap();
     hook.sender = "hook:ci".into();
