@@ -61,7 +61,7 @@ const PURE: &[&str] = &[
     "crates/runed/src/docker/recipe.rs",
     "crates/runed/src/docker/state.rs",
     "crates/runed/src/docker/trouble.rs",
-    "crates/runed/src/docker/users.rs",
+    "crates/runed/src/users.rs",
     "crates/authd/src/signing_key.rs",
     "crates/onbod/src/admission.rs",
     "crates/onbod/src/folder.rs",

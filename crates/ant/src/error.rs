@@ -40,6 +40,12 @@ pub enum AntError {
     /// The socket's path cannot be used.
     #[error("the socket's path {} has over 107 bytes; use a shorter --socket-dir", .0.display())]
     SocketPath(PathBuf),
+    /// The address of the turn's listener cannot be used.
+    #[error("`{0}` is no address of a listener of turns; give --turn-url as https://HOST:PORT")]
+    TurnUrl(String),
+    /// The socket of this run, whose connections go to the listener, could not be made or was lost.
+    #[error("could not offer the turn's listener as a socket below /tmp; can /tmp be written in here?")]
+    Door(#[source] io::Error),
     /// The HTTP client could not be made.
     #[error("could not set up the client for the turn's socket")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -58,10 +64,10 @@ impl AntError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Superseded => 3,
-            Self::SocketPath(_) => 64,
+            Self::SocketPath(_) | Self::TurnUrl(_) => 64,
             Self::Unreachable { .. } => 69,
             Self::Crashed | Self::Client(_) => 70,
-            Self::Bridge(_) | Self::Signals(_) => 71,
+            Self::Bridge(_) | Self::Door(_) | Self::Signals(_) => 71,
             Self::Refused { .. } => 76,
             Self::Stopped => 143,
         }

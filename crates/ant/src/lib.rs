@@ -2,7 +2,8 @@
 //!
 //! `ant` runs inside an agent's sandbox. It fetches the one turn that its socket serves, runs the
 //! harness that the turn names, and posts the one result. It holds no credential and reads no
-//! environment: the socket is its identity, and everything it may do is behind it.
+//! environment: the socket is its identity, and everything it may do is behind it. In a cluster the
+//! turn is at a listener instead, and `pinned` brings it to a socket.
 //!
 //! 1. `GET /turn` says what to do; another attempt that owns the turn ends this one at once. Files that
 //!    came with the messages are put into the home.
@@ -36,6 +37,7 @@ mod link;
 pub mod offline;
 mod options;
 mod output;
+mod pinned;
 mod progress;
 mod retry;
 mod steering;
@@ -43,13 +45,14 @@ mod tools;
 
 pub use error::AntError;
 pub use link::Trouble;
-pub use options::{Options, UsageError, parse};
+pub use options::{Listener, Options, UsageError, parse};
 pub use tools::TOOLS;
 
 use bridge::Bridge;
 use budget::Budget;
 use files::Inbox;
 use link::Link;
+use pinned::Door;
 use progress::Progress;
 use proto::turn::{Harness, Outcome, TurnInput, TurnResult};
 use std::time::Duration;
@@ -119,7 +122,18 @@ pub async fn run_until(options: Options, stop: impl Future<Output = ()>) -> Resu
     tokio::select! {
         biased;
         () = stop => Err(AntError::Stopped),
-        done = turn(&options) => done,
+        done = found(options) => done,
+    }
+}
+
+/// Serves the turn, wherever it is. One at a listener is brought to a socket of this run first.
+async fn found(options: Options) -> Result<(), AntError> {
+    let Some(listener) = &options.listener else { return turn(&options).await };
+    let door = Door::open(listener)?;
+    let near = Options { socket_dir: door.directory().to_owned(), ..options.clone() };
+    tokio::select! {
+        done = turn(&near) => done,
+        error = door.serve() => Err(AntError::Door(error)),
     }
 }
 

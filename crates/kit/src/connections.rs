@@ -84,7 +84,8 @@ async fn drained<L: Listener>(listener: L, mut open: JoinSet<()>) {
     while open.join_next().await.is_some() {}
 }
 
-async fn connection<I, P>(
+/// Serves one connection until `stop`, and what is in flight on it after that.
+pub(crate) async fn connection<I, P>(
     io: I,
     who: P,
     router: Router,

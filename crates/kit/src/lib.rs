@@ -12,6 +12,7 @@
 
 mod acting;
 mod api;
+mod attach;
 mod clock;
 mod connections;
 mod context;
@@ -42,6 +43,7 @@ mod unix;
 
 pub use acting::Acting;
 pub use api::{Api, PassedOn};
+pub use attach::{Attached, serve_attached};
 pub use auth::Caller;
 pub use clock::Clock;
 pub use context::{Bound, Context, listen};

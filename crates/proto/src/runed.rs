@@ -23,6 +23,13 @@ pub const END_RUN: Endpoint<EndRun, Run> =
 pub const RUN_LOG: Endpoint<EndRun, RunLog> =
     Endpoint::get("/v1/runs/{id}/log", Needs::Scope("runs:read"), "The log of a run");
 
+/// Whose run a pod is, by the token that the cluster gave it. Where the backend has no pods, nobody's.
+pub const IDENTIFY: Endpoint<Identify, Identified> = Endpoint::post(
+    "/v1/runs/identify",
+    Needs::Scope("runs:read"),
+    "Whose run a pod is, by its service account's token",
+);
+
 /// Queue depths and the backend's state.
 pub const STATUS: Endpoint<Nothing, RunedStatus> =
     Endpoint::get("/v1/status", Needs::Scope("status:read"), "Runs in progress and the backend");
@@ -38,6 +45,7 @@ pub const ROUTES: &[Route] = &[
     LIST_RUNS.route,
     END_RUN.route,
     RUN_LOG.route,
+    IDENTIFY.route,
     STATUS.route,
     AUDIT.route,
 ];
@@ -67,7 +75,8 @@ pub struct StartRun {
     pub harness: crate::turn::Harness,
 }
 
-/// Where a run reaches its turn. Which run it is follows from the socket; nothing in it is secret.
+/// Where a run reaches its turn. Nothing in it is secret: which run it is follows from the socket, or from the identity
+/// that a cluster gives the run's pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum TurnEndpoint {
@@ -76,6 +85,47 @@ pub enum TurnEndpoint {
         /// The directory's absolute path on the host of runed.
         directory: String,
     },
+    /// routd's listener for the turns of agents in a cluster.
+    Listener {
+        /// Its address, `https://HOST:PORT`.
+        url: String,
+        /// The SHA-256 of its certificate (DER), in hexadecimal.
+        certificate_sha256: String,
+    },
+}
+
+/// The token that a pod showed. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Identify {
+    /// A service account's token, bound to a pod, for the audience [`TURN_AUDIENCE`].
+    pub token: String,
+}
+
+impl std::fmt::Debug for Identify {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identify(..)")
+    }
+}
+
+/// Whom the tokens of agents' pods are for.
+pub const TURN_AUDIENCE: &str = "arizuko";
+
+/// Whose run a pod is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Identified {
+    /// `null`: the token is nobody's that is known here.
+    pub pod: Option<PodOfRun>,
+}
+
+/// A pod, and the attempt that it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PodOfRun {
+    /// The turn.
+    pub turn_id: Opaque,
+    /// Which attempt at it.
+    pub attempt: u32,
+    /// The pod's own id in its cluster: no two pods ever have the same.
+    pub pod_uid: String,
 }
 
 /// Bounds of a run. Every run has all of them.

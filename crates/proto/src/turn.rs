@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 /// The name of the socket in its directory. Short, because a socket's path has at most 107 bytes.
 pub const SOCKET: &str = "s";
 
+/// What a connection to routd's listener for agents in a cluster begins with: an HTTP/1.1 `POST` to this path with the
+/// pod's token as bearer, `Connection: upgrade` and `Upgrade:` [`TURN_PROTOCOL`]. After 101, the connection is as one to
+/// the attempt's Unix socket.
+pub const ATTACH: &str = "/turn/attach";
+
+/// The protocol that [`ATTACH`] changes to.
+pub const TURN_PROTOCOL: &str = "arizuko-turn";
+
 /// What to do. The first call marks the attempt as begun.
 pub const GET_TURN: Endpoint<Nothing, TurnInput> =
     Endpoint::get("/turn", Needs::Socket, "The input of this turn");

@@ -8,6 +8,7 @@ use crate::{
     gateway::Gateway,
     keyring::{Keyring, LinkKey},
     outside::Outside,
+    pods::Pods,
     secrets::ChannelCheck,
     settings::Values,
     wake::Wake,
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) link_key: LinkKey,
     pub(crate) keyring: Keyring,
     pub(crate) endpoints: Endpoints,
+    /// The listener of turns, where agents are in a cluster.
+    pub(crate) pods: Option<Pods>,
     pub(crate) outside: Outside,
     /// The files that agents sent, and those that are waited for.
     pub(crate) files: Files,

@@ -279,9 +279,12 @@ async fn start(app: &Arc<App>, turn: &Turn) -> Result<Seen, Fault> {
         image: None,
         limits: Limits { wall_clock_seconds: seconds.max(1), ..Limits::default() },
         egress: if egress { Egress::Granted } else { Egress::None },
-        endpoint: TurnEndpoint::UnixSocket {
-            directory: app.endpoints.directory(number).display().to_string(),
-        },
+        endpoint: app.pods.as_ref().map_or_else(
+            || TurnEndpoint::UnixSocket {
+                directory: app.endpoints.directory(number).display().to_string(),
+            },
+            crate::pods::Pods::endpoint,
+        ),
         harness: settings.harness.unwrap_or(default),
     };
     let runed = app.context.peers.get(Daemon::Runed);

@@ -1,10 +1,11 @@
-//! The sockets of turns in progress: one for each attempt, in a directory that is that attempt's alone.
+//! The sockets of turns in progress: one for each attempt, in a directory that is that attempt's alone. The same is
+//! served to the attempt's pod on the listener of turns (`pods`), where agents are in a cluster.
 //!
 //! The socket is the identity of whoever calls on it, so a number is never used again: an agent that outlives its
 //! attempt finds nobody, and not somebody else's turn.
 
 use crate::{app::App, http, store::turns::Turn};
-use kit::{SOCKET_PATH_MAX, StartError};
+use kit::{Attached, SOCKET_PATH_MAX, StartError};
 use proto::turn::SOCKET;
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +14,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Room for a number of this many digits is asked for at start.
 const DIGITS: usize = 10;
@@ -22,7 +22,15 @@ const DIGITS: usize = 10;
 #[derive(Debug)]
 pub(crate) struct Endpoints {
     directory: PathBuf,
-    open: Mutex<HashMap<i64, CancellationToken>>,
+    open: Mutex<HashMap<i64, Open>>,
+}
+
+/// What an attempt is served, and until when.
+#[derive(Clone, Debug)]
+struct Open {
+    turn_id: String,
+    attempt: u32,
+    served: Attached,
 }
 
 impl Endpoints {
@@ -68,7 +76,9 @@ impl Endpoints {
         let closed = app.context.stop.child_token();
         let router = http::turn::router(app, turn, closed.clone());
         let stop = app.context.stop.clone();
-        open.insert(number, closed.clone());
+        let served = Attached { router: router.clone(), closed: closed.clone() };
+        let (turn_id, attempt) = (turn.id.clone(), turn.standing.attempt);
+        open.insert(number, Open { turn_id, attempt, served });
         app.context.tasks.spawn("turn socket", async move {
             socket.serve(router, closed).await;
             if !stop.is_cancelled() {
@@ -81,9 +91,16 @@ impl Endpoints {
 
     /// Ends a socket. What is in flight on it is answered first.
     pub(crate) fn close(&self, number: i64) {
-        if let Some(closed) = self.open().remove(&number) {
-            closed.cancel();
+        if let Some(open) = self.open().remove(&number) {
+            open.served.closed.cancel();
         }
+    }
+
+    /// What this attempt is served, while it is.
+    pub(crate) fn of_attempt(&self, turn_id: &str, attempt: u32) -> Option<Attached> {
+        let open = self.open();
+        let found = open.values().find(|open| open.turn_id == turn_id && open.attempt == attempt);
+        found.map(|open| open.served.clone())
     }
 
     /// Removes the directories of attempts that are over, which a routd that was killed left behind.
@@ -99,7 +116,7 @@ impl Endpoints {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<i64, CancellationToken>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<i64, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@
 //! 1. [`ingest`] commits a message with its routing decision and its turn in one transaction, and answers then.
 //! 2. The [`turn_loop`] claims what may start; a [`drive`] per attempt has runed run it, and follows the run.
 //! 3. The agent fetches its [`input`], and posts progress and its one result, on a socket of its attempt alone
-//!    ([`endpoints`]); its tools ([`mcp`]) are there too. Nothing that it holds is worth stealing.
+//!    ([`endpoints`]), or, in a cluster, on the listener of turns, where its pod says who it is ([`pods`]); its tools ([`mcp`]) are there too. Nothing that it holds is worth stealing.
 //! 4. What is said is one transaction ([`say`]): the message, its outbox row, its place in the feed.
 //! 5. What it asks of models goes through the [`gateway`], which adds the key and counts the cost.
 //! 6. The [`outbox_loop`] hands messages to adapters; webd reads the feed.
@@ -51,6 +51,7 @@ mod mcp;
 mod origin;
 mod outbox_loop;
 mod outside;
+mod pods;
 mod progress;
 mod prompt;
 mod record;
@@ -100,6 +101,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let overlap = context.settings.get(&kit::SECRETS_OVERLAP)?;
     let (keyring, link_key) = keyring::open(&db, key, context.clock.clone(), overlap).await?;
+    let (pods, listening) = pods::Pods::open(&settings, &keyring).await?.unzip();
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());
     let begun = db.try_write("start", move |tx| {
         let doubtful = store::outbox::doubt_unfinished(tx, now)?;
@@ -127,6 +129,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
         link_key,
         keyring: keyring.clone(),
         endpoints,
+        pods,
         gateway: gateway::Gateway::new(&settings, models)?,
         settings,
         outside: outside::Outside::new()?,
@@ -142,6 +145,9 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     context.gate.accept_secret("CHANNEL_SECRET", Arc::new(channel));
     context.gate.ask_rights(Arc::new(rights::OfPeople::of(&db)));
     context.gate.on_forget(Arc::new(keyring::Distrust::of(&keyring)));
+    if let Some(listening) = listening {
+        context.tasks.spawn("turn listener", pods::serve(app.clone(), listening));
+    }
     begin_loops(&app, events);
     Ok(http::router(&app))
 }

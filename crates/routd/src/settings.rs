@@ -4,6 +4,7 @@ use crate::gateway::{Base, price::Prices};
 use crate::scheduling::Limits;
 use kit::{ASSISTANT_NAME, AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use proto::{Folder, turn::Harness};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a chat belongs to the agent after it spoke there.
@@ -138,6 +139,31 @@ pub const MEDIA_RETENTION: Setting<Duration> = Setting {
     parse: parse::duration,
 };
 
+/// Where agents in a cluster find their turns.
+pub const TURN_URL: Setting<Option<String>> = Setting {
+    name: "TURN_URL",
+    default: "",
+    about: "The address at which agents in a Kubernetes cluster find routd's listener of turns, as their pods see it. Set, turns are served there and not on sockets: set it with `CONTAINER_BACKEND=kubernetes`, and with nothing else.",
+    expects: "an address such as https://arizuko-turns.arizuko.svc:8089",
+    parse: |text| parse::optional(text, turn_url),
+};
+
+/// Where the listener of turns listens.
+pub const TURN_LISTEN_ADDR: Setting<SocketAddr> = Setting {
+    name: "TURN_LISTEN_ADDR",
+    default: ":8089",
+    about: "Where routd serves turns to agents in a cluster, with TLS, where TURN_URL is set. Its certificate is its own, and agents are told its hash.",
+    expects: "an address such as :8089",
+    parse: parse::socket_addr,
+};
+
+fn turn_url(text: &str) -> Option<String> {
+    parse::url(text).filter(|url| {
+        let host = url.strip_prefix("https://").unwrap_or_default();
+        !host.is_empty() && !host.contains(['/', '?', '#', '@'])
+    })
+}
+
 /// What files may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileLimits {
@@ -174,6 +200,8 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &MEDIA_MAX_FILE_BYTES,
     &MEDIA_FOLDER_BYTES,
     &MEDIA_RETENTION,
+    &TURN_URL,
+    &TURN_LISTEN_ADDR,
 ];
 
 /// What was set, read once.
@@ -192,6 +220,8 @@ pub(crate) struct Values {
     pub(crate) prices: Prices,
     pub(crate) model_timeout: Duration,
     pub(crate) files: FileLimits,
+    pub(crate) turn_url: Option<String>,
+    pub(crate) turn_listen: SocketAddr,
 }
 
 impl Values {
@@ -214,6 +244,8 @@ impl Values {
                 of_folder: settings.get(&MEDIA_FOLDER_BYTES)?,
                 keep: settings.get(&MEDIA_RETENTION)?,
             },
+            turn_url: settings.get(&TURN_URL)?,
+            turn_listen: settings.get(&TURN_LISTEN_ADDR)?,
             schedules: Limits {
                 of_folder: settings.get(&SCHEDULES_PER_FOLDER)?,
                 shortest: settings.get(&SCHEDULES_SHORTEST)?,

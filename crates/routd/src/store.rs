@@ -68,6 +68,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "newcomers",
         sql: include_str!("../migrations/0010-newcomers.sql"),
     },
+    Migration { version: 11, name: "pods", sql: include_str!("../migrations/0011-pods.sql") },
 ];
 
 /// Opens routd's database, and makes it where there is none.

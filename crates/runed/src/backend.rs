@@ -46,10 +46,24 @@ pub trait Backend: Send + Sync {
     /// of a younger one stays, so that it is known not to be run again. Returns the ids of those that were still alive.
     async fn sweep(&self, sweep: Sweep<'_>) -> Result<Vec<RunId>, BackendError>;
 
+    /// Whose run a pod is that showed this token. `None`: nobody's that is known here, as where there are no pods.
+    async fn whose(&self, _token: &str) -> Result<Option<Pod>, BackendError> {
+        Ok(None)
+    }
+
     /// What keeps every run from starting now, in one line, where it may pass. Asked every few seconds.
     async fn trouble(&self) -> Option<String> {
         None
     }
+}
+
+/// A pod of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// The run.
+    pub run: RunId,
+    /// The pod's own id in its cluster.
+    pub uid: String,
 }
 
 /// What a sweep takes.

@@ -21,6 +21,8 @@ pub(crate) async fn backend(
         Choice::Process => process(context, values, programs).await,
         #[cfg(feature = "docker")]
         Choice::Docker => docker(context, values, programs).await,
+        #[cfg(feature = "kubernetes")]
+        Choice::Kubernetes => kubernetes(context, values, programs).await,
     }
 }
 
@@ -107,11 +109,73 @@ async fn docker(
     }
 }
 
+/// How long a run may wait for a node and an image.
+#[cfg(feature = "kubernetes")]
+const SLACK: std::time::Duration = std::time::Duration::from_secs(120);
+
+#[cfg(feature = "kubernetes")]
+async fn kubernetes(
+    context: &Context,
+    values: &Values,
+    programs: Programs,
+) -> Result<Arc<dyn Backend>, StartError> {
+    use crate::kubernetes::{JobSettings, KubernetesBackend, KubernetesConfig, KubernetesError};
+    if values.image.is_none() {
+        return Err(StartError::Config {
+            what: "CONTAINER_BACKEND is kubernetes, and no image of agents is named".into(),
+            hint: "set CONTAINER_IMAGE to an image that the cluster's nodes can get".into(),
+        });
+    }
+    let pods = values.pods.clone();
+    let config = KubernetesConfig {
+        data_dir: context.data_dir.clone(),
+        instance: context.instance.clone(),
+        api_url: pods.api_url,
+        account_dir: pods.account_dir,
+        namespace: pods.namespace,
+        jobs: JobSettings {
+            service_account: pods.service_account,
+            claim: pods.claim,
+            claim_path: pods.claim_path,
+            runtime_class: pods.runtime_class,
+            node_selector: pods.node_selector,
+            node: pods.node,
+            tolerations: pods.tolerations,
+            pull_secrets: pods.pull_secrets,
+            requests: pods.requests,
+            labels: pods.labels,
+            egress: values.network.clone(),
+        },
+        user: values.user,
+        slack: SLACK,
+        grace: programs.grace,
+        clock: context.clock.clone(),
+    };
+    let hint = match KubernetesBackend::new(config).await {
+        Ok(backend) => return Ok(Arc::new(backend)),
+        Err(KubernetesError::Directories(source)) => {
+            return Err(StartError::CannotCreate { path: context.data_dir.clone(), source });
+        }
+        Err(error) => (match &error {
+            KubernetesError::Account { .. } => {
+                "mount runed's account there (see KUBERNETES_ACCOUNT_DIR), or choose another CONTAINER_BACKEND"
+            }
+            KubernetesError::NoRuntimeClass(_) => {
+                "make it, or set AGENT_RUNTIME_CLASS to one that `kubectl get runtimeclass` shows"
+            }
+            _ => "see KUBERNETES_API_URL",
+        }, error),
+    };
+    Err(StartError::Config { what: kit::chain(&hint.1), hint: hint.0.into() })
+}
+
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {
     #[cfg(feature = "docker")]
     Docker,
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
     Process,
     None,
 }
@@ -124,6 +188,8 @@ fn settled(asked: BackendChoice, image: bool, socket: bool) -> (Choice, &'static
         (BackendChoice::Process, ..) => (Choice::Process, "CONTAINER_BACKEND says so"),
         #[cfg(feature = "docker")]
         (BackendChoice::Docker, ..) => (Choice::Docker, "CONTAINER_BACKEND says so"),
+        #[cfg(feature = "kubernetes")]
+        (BackendChoice::Kubernetes, ..) => (Choice::Kubernetes, "CONTAINER_BACKEND says so"),
         #[cfg(feature = "docker")]
         (BackendChoice::Auto, true, true) => {
             (Choice::Docker, "CONTAINER_IMAGE names an image, and there is an engine's socket")
@@ -165,6 +231,8 @@ mod tests {
             assert_eq!(of(BackendChoice::Process), Choice::Process);
             #[cfg(feature = "docker")]
             assert_eq!(of(BackendChoice::Docker), Choice::Docker, "never silently less");
+            #[cfg(feature = "kubernetes")]
+            assert_eq!(of(BackendChoice::Kubernetes), Choice::Kubernetes);
             let containers = image && socket && cfg!(feature = "docker");
             assert_eq!(of(BackendChoice::Auto) != Choice::Process, containers);
         }

@@ -16,11 +16,11 @@ mod engine;
 mod facts;
 mod paths;
 mod recipe;
-mod record;
+
 mod starting;
 mod state;
 mod trouble;
-mod users;
+
 mod watching;
 
 use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted, Refusal, Sweep};
@@ -35,7 +35,7 @@ use kit::Clock;
 use paths::HostPaths;
 use proto::runed::Egress;
 use recipe::Instance;
-use record::Record;
+use crate::record::Record;
 use state::{Exit, Seen};
 use std::io;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use trouble::Trouble;
-use users::Ids;
+use crate::users::Ids;
 
 /// What the Docker backend needs to know.
 #[derive(Clone, Debug)]

@@ -1,16 +1,17 @@
 //! The endpoints: translation only.
 
 use crate::app::App;
-use crate::run::{self, HomeName, RunId, RunSpec};
+use crate::run::{self, HomeName, RunId, RunSpec, TurnListener};
 use crate::store::{NewRun, Row};
 use axum::http::StatusCode;
 use kit::{Api, Caller, Failure};
 use proto::routd::{AuditPage, AuditQuery};
 use proto::runed::{
-    AUDIT, END_RUN, EndRun, GET_RUN, GetRun, LIST_RUNS, ListRuns, RUN_LOG, Run, RunLog, RunState,
+    AUDIT, END_RUN, EndRun, GET_RUN, GetRun, IDENTIFY, Identified, Identify, LIST_RUNS, ListRuns, PodOfRun, RUN_LOG, Run, RunLog, RunState,
     RunedStatus, Runs, START_RUN, STATUS, StartRun, TurnEndpoint,
 };
 use proto::{Nothing, Opaque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) fn mount(api: &mut Api, app: &Arc<App>) {
         .mount(LIST_RUNS, app.clone(), list)
         .mount(END_RUN, app.clone(), end)
         .mount(RUN_LOG, app.clone(), log)
+        .mount(IDENTIFY, app.clone(), identify)
         .mount(STATUS, app.clone(), status)
         .mount(AUDIT, app.clone(), audit);
 }
@@ -46,7 +48,12 @@ async fn start(app: Arc<App>, caller: Caller, asked: StartRun) -> Answer<Run> {
     if asked.attempt == 0 {
         return Err(Failure::bad_request("attempts are counted from 1"));
     }
-    let TurnEndpoint::UnixSocket { directory } = asked.endpoint;
+    let (turn_dir, listener) = match asked.endpoint {
+        TurnEndpoint::UnixSocket { directory } => (directory.into(), None),
+        TurnEndpoint::Listener { url, certificate_sha256 } => {
+            (PathBuf::new(), Some(TurnListener { url, certificate_sha256 }))
+        }
+    };
     let spec = RunSpec {
         id: RunId::of_attempt(asked.turn_id.as_str(), asked.attempt),
         folder: Some(asked.folder.clone()),
@@ -54,7 +61,8 @@ async fn start(app: Arc<App>, caller: Caller, asked: StartRun) -> Answer<Run> {
         image: asked.image.or_else(|| app.values.image.clone()),
         limits: run::bounded(asked.limits, app.values.run_timeout_seconds),
         egress: asked.egress,
-        turn_dir: directory.into(),
+        turn_dir,
+        listener,
         harness: asked.harness,
     };
     let refusal = app.backend.validate(&spec).err().map(|refusal| refusal.0);
@@ -111,6 +119,23 @@ async fn log(app: Arc<App>, _: Caller, asked: EndRun) -> Answer<RunLog> {
         text: String::from_utf8_lossy(&log.bytes).into_owned(),
         dropped_bytes: log.dropped,
     })
+}
+
+async fn identify(app: Arc<App>, _: Caller, asked: Identify) -> Answer<Identified> {
+    let found = app.backend.whose(&asked.token).await.map_err(|error| {
+        tracing::warn!(error = error.chain(), "cannot tell whose run a pod is");
+        Failure::unavailable("the cluster does not say whose run this pod is")
+            .retry_after(Duration::from_secs(1))
+    })?;
+    let Some(pod) = found else { return Ok(Identified { pod: None }) };
+    let row = app.store.get(&pod.run).await.map_err(broken)?;
+    // A run that has ended has no pod that may speak for it.
+    let pod = row.filter(|row| RunState::from(row.state) != RunState::Ended).map(|row| PodOfRun {
+        turn_id: row.turn_id,
+        attempt: row.attempt,
+        pod_uid: pod.uid,
+    });
+    Ok(Identified { pod })
 }
 
 async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Answer<RunedStatus> {

@@ -32,10 +32,14 @@ mod drive;
 mod figures;
 mod homes;
 mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod output;
 mod place;
 pub mod process;
 pub mod queue;
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
+mod record;
 pub mod run;
 mod run_dir;
 mod sandbox;
@@ -45,6 +49,8 @@ mod start_error;
 mod store;
 mod sweep_loop;
 mod trouble_loop;
+#[cfg(any(feature = "docker", feature = "kubernetes"))]
+mod users;
 
 pub use sandbox::sandbox_main;
 pub use settings::{

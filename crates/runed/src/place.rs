@@ -63,6 +63,10 @@ impl Place {
 
     /// Whether the turn's directory could be one, by its name. It need not be there yet; [`Self::turn_dir`] looks again.
     pub fn could_be_turn_dir(&self, run: &RunSpec) -> Result<(), Refusal> {
+        if run.listener.is_some() {
+            let text = "the turn is at a listener for agents in a cluster, and this backend's agents have sockets; unset TURN_URL of routd, or set CONTAINER_BACKEND to kubernetes";
+            return Err(Refusal(text.into()));
+        }
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         let path = &run.turn_dir;
         match path.is_absolute() && path.components().all(plain) {

@@ -132,10 +132,22 @@ pub struct RunSpec {
     pub limits: Limits,
     /// Whether it may reach a network.
     pub egress: Egress,
-    /// The directory that holds the turn's socket `s`.
+    /// The directory that holds the turn's socket `s`. Empty where the turn is at a listener.
     pub turn_dir: PathBuf,
+    /// The listener where the turn is, for an agent that is not on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<TurnListener>,
     /// What the turn will ask for.
     pub harness: Harness,
+}
+
+/// Where an agent in a cluster finds its turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnListener {
+    /// `https://HOST:PORT`.
+    pub url: String,
+    /// The SHA-256 of its certificate, in hexadecimal.
+    pub certificate_sha256: String,
 }
 
 /// How a run ended, as the machine saw it.

@@ -1,5 +1,9 @@
 //! What an operator may set of runed.
 
+mod pods;
+
+pub(crate) use pods::Pods;
+
 use kit::{AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use std::path::PathBuf;
 
@@ -7,21 +11,25 @@ use std::path::PathBuf;
 pub const CONTAINER_BACKEND: Setting<BackendChoice> = Setting {
     name: "CONTAINER_BACKEND",
     default: "auto",
-    about: "What runs agents: `docker` in containers of a Docker engine; `process` as child processes in a sandbox; `none` not at all, and messages are stored and observed only; `auto` is `docker` where CONTAINER_IMAGE is set and the engine's socket is there, and else `process`.",
+    about: "What runs agents: `docker` in containers of a Docker engine; `kubernetes` in Jobs of a cluster; `process` as child processes in a sandbox; `none` not at all, and messages are stored and observed only; `auto` is `docker` where CONTAINER_IMAGE is set and the engine's socket is there, and else `process`.",
     expects: EXPECTS,
     parse: backend,
 };
 
-#[cfg(feature = "docker")]
+#[cfg(all(feature = "docker", feature = "kubernetes"))]
+const EXPECTS: &str = "auto, docker, kubernetes, process or none";
+#[cfg(all(feature = "docker", not(feature = "kubernetes")))]
 const EXPECTS: &str = "auto, docker, process or none; kubernetes is not in this build";
-#[cfg(not(feature = "docker"))]
+#[cfg(all(not(feature = "docker"), feature = "kubernetes"))]
+const EXPECTS: &str = "auto, kubernetes, process or none; docker is not in this build";
+#[cfg(not(any(feature = "docker", feature = "kubernetes")))]
 const EXPECTS: &str = "auto, process or none; docker and kubernetes are not in this build";
 
 /// The image of agent containers.
 pub const CONTAINER_IMAGE: Setting<Option<String>> = Setting {
     name: "CONTAINER_IMAGE",
     default: "",
-    about: "The image that agents run in, where the backend has images and the run names none. Required with `docker`; its entry point is `ant`. Processes have none.",
+    about: "The image that agents run in, where the backend has images and the run names none. Required with `docker` and `kubernetes`; its entry point is `ant`. Processes have none.",
     expects: "an image reference",
     parse: |text| parse::optional(text, parse::text),
 };
@@ -75,7 +83,7 @@ pub const CLAUDE_CLI: Setting<Option<PathBuf>> = Setting {
 pub const EGRESS_NETWORK: Setting<Option<String>> = Setting {
     name: "EGRESS_NETWORK",
     default: "",
-    about: "The Docker network for agents of folders that are granted egress. Without it such runs are refused; without the grant an agent has no network.",
+    about: "The Docker network for agents of folders that are granted egress; with `kubernetes`, the value of the label arizuko.egress of their pods, which a network policy selects. Without it such runs are refused; without the grant an agent has no network.",
     expects: "the name of a network that was made for agents; not host, bridge, default, none or another container's",
     parse: |text| parse::optional(text, network),
 };
@@ -84,7 +92,7 @@ pub const EGRESS_NETWORK: Setting<Option<String>> = Setting {
 pub const AGENT_USER: Setting<Option<AgentUser>> = Setting {
     name: "AGENT_USER",
     default: "",
-    about: "The user of agents in containers, who owns their homes, where runed is root; 1000:1000 if it is not set. A runed that is not root runs them as its own user.",
+    about: "The user of agents in containers and pods, who owns their homes, where runed is root; 1000:1000 if it is not set. A runed that is not root runs them as its own user.",
     expects: "uid:gid, neither of them 0",
     parse: |text| parse::optional(text, AgentUser::parse),
 };
@@ -101,6 +109,19 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &AGENT_USER,
     &MAX_CONCURRENT_RUNS,
     &RUN_TIMEOUT,
+    &pods::KUBERNETES_API_URL,
+    &pods::KUBERNETES_ACCOUNT_DIR,
+    &pods::KUBERNETES_NAMESPACE,
+    &pods::AGENT_SERVICE_ACCOUNT,
+    &pods::AGENT_CLAIM,
+    &pods::AGENT_CLAIM_PATH,
+    &pods::AGENT_RUNTIME_CLASS,
+    &pods::AGENT_NODE_SELECTOR,
+    &pods::AGENT_NODE,
+    &pods::AGENT_TOLERATIONS,
+    &pods::AGENT_PULL_SECRETS,
+    &pods::AGENT_REQUESTS,
+    &pods::AGENT_LABELS,
 ];
 
 /// A backend that this build has.
@@ -111,6 +132,9 @@ pub enum BackendChoice {
     /// Containers of a Docker engine.
     #[cfg(feature = "docker")]
     Docker,
+    /// Jobs of a Kubernetes cluster.
+    #[cfg(feature = "kubernetes")]
+    Kubernetes,
     /// Child processes.
     Process,
     /// Nothing runs.
@@ -122,6 +146,8 @@ fn backend(text: &str) -> Option<BackendChoice> {
         "auto" => Some(BackendChoice::Auto),
         #[cfg(feature = "docker")]
         "docker" => Some(BackendChoice::Docker),
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => Some(BackendChoice::Kubernetes),
         "process" => Some(BackendChoice::Process),
         "none" => Some(BackendChoice::None),
         _ => None,
@@ -168,6 +194,7 @@ pub(crate) struct Values {
     pub(crate) claude: Option<PathBuf>,
     pub(crate) network: Option<String>,
     pub(crate) user: Option<AgentUser>,
+    pub(crate) pods: Pods,
     pub(crate) capacity: u32,
     pub(crate) run_timeout_seconds: u32,
 }
@@ -184,6 +211,7 @@ impl Values {
             claude: settings.get(&CLAUDE_CLI)?,
             network: settings.get(&EGRESS_NETWORK)?,
             user: settings.get(&AGENT_USER)?,
+            pods: Pods::read(settings)?,
             capacity: settings.get(&MAX_CONCURRENT_RUNS)?,
             run_timeout_seconds: u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX),
         })
@@ -196,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused_with_what_would_do() {
-        for backend in ["kubernetes", "podman", "Process", "Docker"] {
+        for backend in ["kubernetes ", "podman", "Process", "Docker"] {
             let settings = Settings::default().with("CONTAINER_BACKEND", backend);
             let error = Values::read(&settings).unwrap_err().to_string();
             assert!(error.contains(backend) && error.contains("process or none"), "{error}");

@@ -214,7 +214,7 @@ pub(crate) fn start(
     let changed = conn
         .prepare_cached(
             "UPDATE turns SET state = 'starting', attempt = ?3, endpoint = ?4, run_id = NULL,
-                 begun_at = NULL, deadline_at = NULL, did_something = 0, not_before = 0
+                 begun_at = NULL, deadline_at = NULL, did_something = 0, not_before = 0, claimed_by = NULL
              WHERE id = ?1 AND state = 'queued' AND attempt = ?2",
         )?
         .execute((&turn.id, turn.standing.attempt, attempt, endpoint))?;
@@ -340,6 +340,35 @@ pub(crate) fn begun(conn: &Connection, turn: &Turn, now: Timestamp) -> rusqlite:
         .execute((&turn.id, turn.standing.attempt, now.0))?;
     if changed == 1 {
         step(conn, &turn.id, now, "agent.began", "")?;
+    }
+    Ok(changed == 1)
+}
+
+/// A pod asks for the attempt: the first that does has it, and may ask again. Whether it has.
+pub(crate) fn claim(
+    conn: &Connection,
+    turn_id: &str,
+    attempt: u32,
+    pod: &str,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    let known: bool = super::exists(
+        conn,
+        "SELECT 1 FROM turns WHERE id = ?1 AND attempt = ?2 AND claimed_by = ?3",
+        (turn_id, attempt, pod),
+    )?;
+    if known {
+        return Ok(true);
+    }
+    let changed = conn
+        .prepare_cached(
+            "UPDATE turns SET claimed_by = ?3
+             WHERE id = ?1 AND attempt = ?2 AND claimed_by IS NULL
+               AND state IN ('starting', 'running')",
+        )?
+        .execute((turn_id, attempt, pod))?;
+    if changed == 1 {
+        step(conn, turn_id, now, "pod.claimed", pod)?;
     }
     Ok(changed == 1)
 }

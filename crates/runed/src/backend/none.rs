@@ -10,7 +10,7 @@ pub struct NoBackend;
 
 fn refusal() -> Refusal {
     Refusal(
-        "CONTAINER_BACKEND is `none`: messages are stored and no agent runs; set it to `process` or `docker` to run agents"
+        "CONTAINER_BACKEND is `none`: messages are stored and no agent runs; set it to `process`, `docker` or `kubernetes` to run agents"
             .into(),
     )
 }

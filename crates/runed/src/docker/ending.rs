@@ -1,6 +1,6 @@
 //! Ending runs until nothing of them is left.
 
-use super::record::Claim;
+use crate::record::Claim;
 use super::state::Seen;
 use super::trouble::Trouble;
 use super::{DockerBackend, Standing};

@@ -1,6 +1,6 @@
 //! What the engine is, and what follows for runs. Pure.
 
-use super::users::{AgentUser, Ids, Remap, agents};
+use crate::users::{AgentUser, Ids, Remap, agents};
 use crate::backend::{Description, Refusal};
 use bollard::models::SystemInfo;
 use proto::turn::Harness;

@@ -1,6 +1,6 @@
 //! The container of a run, as the engine is asked for it. Pure: what an agent can see and do is decided here.
 
-use super::users::Ids;
+use crate::users::Ids;
 use crate::run::{RunId, RunSpec};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
@@ -196,6 +196,7 @@ mod tests {
             limits: Limits { memory_mib: 100, cpu_milli: 1500, pids: 40, ..Limits::default() },
             egress,
             turn_dir: "/srv/demo/run/t/1".into(),
+            listener: None,
             harness: Harness::Offline,
         }
     }

@@ -2,10 +2,10 @@
 
 use super::facts::Facts;
 use super::recipe::Places;
-use super::record::{Claim, Order, Record};
+use crate::record::{Claim, Order, Record};
 use super::state::Seen;
 use super::trouble::Trouble;
-use super::users::Ids;
+use crate::users::Ids;
 use super::{DockerBackend, Standing};
 use crate::backend::{Backend, NotStarted, Refusal};
 use crate::homes::{Owner, give};

@@ -1,6 +1,6 @@
 //! Following a run to its end, and writing down how it ended.
 
-use super::record::Record;
+use crate::record::Record;
 use super::state::{self, Exit};
 use super::trouble::Trouble;
 use super::{DockerBackend, Standing};

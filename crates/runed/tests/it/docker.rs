@@ -49,7 +49,7 @@ fn with_engine<T: Send>(work: impl AsyncFnOnce(Docker) -> T + Send) -> T {
 /// Whether there is an engine to be tried, and an image in it. Says once why not.
 pub fn here() -> bool {
     static HERE: OnceLock<bool> = OnceLock::new();
-    *HERE.get_or_init(|| match image() {
+    *HERE.get_or_init(|| match image(IMAGE, 4) {
         Ok(()) => true,
         Err(why) => {
             eprintln!("docker: not verified ({why})");
@@ -58,8 +58,8 @@ pub fn here() -> bool {
     })
 }
 
-/// Makes the image from files of this machine.
-fn image() -> Result<(), String> {
+/// Makes an image from files of this machine. Its entry point is given the home as the argument of this number.
+pub fn image(name: &str, home: u32) -> Result<(), String> {
     let unanswered = |error: &dyn std::error::Error| format!("no engine at {SOCKET}: {error}");
     std::os::unix::net::UnixStream::connect(SOCKET).map_err(|error| unanswered(&error))?;
     let tools = [
@@ -72,13 +72,15 @@ fn image() -> Result<(), String> {
     let tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).output();
     let tar = tar.map_err(|error| format!("no tar: {error}"))?.stdout;
     with_engine(async |docker: Docker| {
-        let entry = "ENTRYPOINT [\"/bin/sh\", \"-c\", \"exec sh \\\"$4/script\\\"\", \"agent\"]";
-        let (repo, tag) = IMAGE.split_once(':').unwrap();
+        let entry = format!(
+            "ENTRYPOINT [\"/bin/sh\", \"-c\", \"exec sh \\\"${home}/script\\\"\", \"agent\"]"
+        );
+        let (repo, tag) = name.split_once(':').unwrap();
         let options = CreateImageOptionsBuilder::new()
             .from_src("-")
             .repo(repo)
             .tag(tag)
-            .changes(vec![entry.into(), "ENV PATH=/bin".into()])
+            .changes(vec![entry, "ENV PATH=/bin".into()])
             .build();
         let made = docker.create_image(Some(options), Some(bollard::body_full(tar.into())), None);
         let made: Vec<_> = made.collect().await;
@@ -155,6 +157,7 @@ impl Engine {
         let id: RunId = name.parse().unwrap();
         let spec = RunSpec {
             turn_dir: self.turn_dir(&id),
+            listener: None,
             id,
             folder: Some("corp/eng".parse().unwrap()),
             home: name.parse().unwrap(),

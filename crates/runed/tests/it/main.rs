@@ -12,5 +12,7 @@ mod conformance;
 mod daemon;
 #[cfg(feature = "docker")]
 mod docker;
+#[cfg(all(feature = "docker", feature = "kubernetes"))]
+mod kubernetes;
 mod process;
 mod waiting;

@@ -92,6 +92,7 @@ impl Machine {
         let id: RunId = name.parse().unwrap();
         let spec = RunSpec {
             turn_dir: self.turn_dir(&id),
+            listener: None,
             id,
             folder: None,
             home: name.parse().unwrap(),

@@ -14,13 +14,13 @@ const REASON: &str = "reason.json";
 
 /// The files of one run.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     dir: RunDir,
 }
 
 /// What is remembered of the order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(crate) struct Order {
     /// The container's name.
     pub container: String,
     /// Its bounds.
@@ -31,7 +31,7 @@ pub(super) struct Order {
 
 /// Who asked the engine to start the run. Nobody else ever does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// A name that one backend object has. Empty: the run was ended before it began.
     pub by: String,
     /// When, in milliseconds since 1970.

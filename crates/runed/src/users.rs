@@ -2,14 +2,14 @@
 //!
 //! The two differ only where the engine maps the users of containers to others (`userns-remap`).
 
-pub(super) use crate::settings::AgentUser as Ids;
+pub(crate) use crate::settings::AgentUser as Ids;
 
 /// Whom agents are when runed is root and nobody said otherwise: the first user of most images.
 const DEFAULT: Ids = Ids { uid: 1000, gid: 1000 };
 
 /// How the engine maps the users of containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remap {
+pub(crate) enum Remap {
     /// It does not.
     None,
     /// Container's 0 is this user of the machine, and so on upwards.
@@ -38,7 +38,7 @@ impl Remap {
 
 /// An agent's user, seen from both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AgentUser {
+pub(crate) struct AgentUser {
     /// In the container.
     pub container: Ids,
     /// On the machine: the owner of its home.
@@ -49,7 +49,7 @@ pub(super) struct AgentUser {
 ///
 /// # Errors
 /// With the sentence that says why no agent could use its home, and what would do.
-pub(super) fn agents(own: Ids, asked: Option<Ids>, remap: Remap) -> Result<AgentUser, String> {
+pub(crate) fn agents(own: Ids, asked: Option<Ids>, remap: Remap) -> Result<AgentUser, String> {
     let container = match (own.uid, asked) {
         (0, asked) => asked.unwrap_or(DEFAULT),
         (_, Some(asked)) if asked != own => {
