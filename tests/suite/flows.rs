@@ -13,6 +13,7 @@ mod files;
 mod hygiene;
 mod kills;
 mod logins;
+mod kubernetes;
 mod main_job;
 mod mcp;
 mod onboarding;

@@ -44,7 +44,9 @@ pub enum AntError {
     #[error("`{0}` is no address of a listener of turns; give --turn-url as https://HOST:PORT")]
     TurnUrl(String),
     /// The socket of this run, whose connections go to the listener, could not be made or was lost.
-    #[error("could not offer the turn's listener as a socket below /tmp; can /tmp be written in here?")]
+    #[error(
+        "could not offer the turn's listener as a socket below /tmp; can /tmp be written in here?"
+    )]
     Door(#[source] io::Error),
     /// The HTTP client could not be made.
     #[error("could not set up the client for the turn's socket")]

@@ -126,7 +126,8 @@ impl Way {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(pinned))
             .with_no_client_auth();
-        let (port, token_file) = (url.port_or_known_default().unwrap_or(443), to.token_file.clone());
+        let (port, token_file) =
+            (url.port_or_known_default().unwrap_or(443), to.token_file.clone());
         Ok(Self { host, port, name, tls: TlsConnector::from(Arc::new(tls)), token_file })
     }
 
@@ -148,12 +149,14 @@ impl Way {
             }
         };
         let carried = match said {
-            Said::Yes(mut server) => async {
-                server.write_all(&asked).await?;
-                server.flush().await?;
-                copy_bidirectional(&mut client, &mut server).await.map(drop)
+            Said::Yes(mut server) => {
+                async {
+                    server.write_all(&asked).await?;
+                    server.flush().await?;
+                    copy_bidirectional(&mut client, &mut server).await.map(drop)
+                }
+                .await
             }
-            .await,
             Said::No(answer) => client.write_all(&answer).await,
         };
         // Either side may close as it likes; the client sees it as a closed connection.

@@ -110,7 +110,8 @@ where
                 Ok(attached) => {
                     *given.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some((upgrade, attached));
-                    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, TURN_PROTOCOL)];
+                    let headers =
+                        [(header::CONNECTION, "upgrade"), (header::UPGRADE, TURN_PROTOCOL)];
                     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
                 }
                 Err(failure) => failure.into_response(),

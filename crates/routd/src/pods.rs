@@ -93,9 +93,9 @@ impl Pods {
             seal_as(tx, key, KEY_ROW, &text)?;
             Ok(pair)
         });
-        let Pair { certificate, key } = pair
-            .await
-            .map_err(|fault| broken("routd has no certificate for TURN_LISTEN_ADDR", fault.into()))?;
+        let Pair { certificate, key } = pair.await.map_err(|fault| {
+            broken("routd has no certificate for TURN_LISTEN_ADDR", fault.into())
+        })?;
         let certificate_sha256 = hex::encode(Sha256::digest(&certificate));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -105,7 +105,9 @@ impl Pods {
                 tls.with_no_client_auth()
                     .with_single_cert(vec![CertificateDer::from(certificate)], key)
             })
-            .map_err(|error| broken("the certificate for TURN_LISTEN_ADDR does not do", error.into()))?;
+            .map_err(|error| {
+                broken("the certificate for TURN_LISTEN_ADDR does not do", error.into())
+            })?;
         let listener = kit::listen(None, settings.turn_listen)?;
         tracing::info!(address = %settings.turn_listen, url, "turns are served to pods");
         let known = Mutex::default();
@@ -144,7 +146,8 @@ impl Pods {
         }
         let stopping = |_| Failure::unavailable("routd is stopping");
         let _place = self.questions.acquire().await.map_err(stopping)?;
-        let answer = app.context.peers.get(Daemon::Runed).call(&IDENTIFY, &Identify { token }).await;
+        let answer =
+            app.context.peers.get(Daemon::Runed).call(&IDENTIFY, &Identify { token }).await;
         let identified = answer.map_err(|error| {
             tracing::warn!(error = kit::chain(&error), "runed does not say whose run a pod is");
             Failure::unavailable("it is not known now whose run this pod is")

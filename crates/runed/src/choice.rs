@@ -156,15 +156,18 @@ async fn kubernetes(
         Err(KubernetesError::Directories(source)) => {
             return Err(StartError::CannotCreate { path: context.data_dir.clone(), source });
         }
-        Err(error) => (match &error {
-            KubernetesError::Account { .. } => {
-                "mount runed's account there (see KUBERNETES_ACCOUNT_DIR), or choose another CONTAINER_BACKEND"
-            }
-            KubernetesError::NoRuntimeClass(_) => {
-                "make it, or set AGENT_RUNTIME_CLASS to one that `kubectl get runtimeclass` shows"
-            }
-            _ => "see KUBERNETES_API_URL",
-        }, error),
+        Err(error) => (
+            match &error {
+                KubernetesError::Account { .. } => {
+                    "mount runed's account there (see KUBERNETES_ACCOUNT_DIR), or choose another CONTAINER_BACKEND"
+                }
+                KubernetesError::NoRuntimeClass(_) => {
+                    "make it, or set AGENT_RUNTIME_CLASS to one that `kubectl get runtimeclass` shows"
+                }
+                _ => "see KUBERNETES_API_URL",
+            },
+            error,
+        ),
     };
     Err(StartError::Config { what: kit::chain(&hint.1), hint: hint.0.into() })
 }

@@ -27,7 +27,9 @@ use crate::backend::{Backend, BackendError, Description, Found, Log, NotStarted,
 use crate::homes::Owner;
 use crate::output;
 use crate::place::Place;
+use crate::record::Record;
 use crate::run::{Ended, How, RunId, RunSpec};
+use crate::users::Ids;
 use async_trait::async_trait;
 use engine::Engine;
 use facts::Facts;
@@ -35,7 +37,6 @@ use kit::Clock;
 use paths::HostPaths;
 use proto::runed::Egress;
 use recipe::Instance;
-use crate::record::Record;
 use state::{Exit, Seen};
 use std::io;
 use std::path::PathBuf;
@@ -43,7 +44,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use trouble::Trouble;
-use crate::users::Ids;
 
 /// What the Docker backend needs to know.
 #[derive(Clone, Debug)]

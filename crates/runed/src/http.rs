@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use kit::{Api, Caller, Failure};
 use proto::routd::{AuditPage, AuditQuery};
 use proto::runed::{
-    AUDIT, END_RUN, EndRun, GET_RUN, GetRun, IDENTIFY, Identified, Identify, LIST_RUNS, ListRuns, PodOfRun, RUN_LOG, Run, RunLog, RunState,
-    RunedStatus, Runs, START_RUN, STATUS, StartRun, TurnEndpoint,
+    AUDIT, END_RUN, EndRun, GET_RUN, GetRun, IDENTIFY, Identified, Identify, LIST_RUNS, ListRuns,
+    PodOfRun, RUN_LOG, Run, RunLog, RunState, RunedStatus, Runs, START_RUN, STATUS, StartRun,
+    TurnEndpoint,
 };
 use proto::{Nothing, Opaque};
 use std::path::PathBuf;

@@ -189,7 +189,11 @@ impl KubernetesBackend {
                 Ok(false) => return Err(KubernetesError::NoRuntimeClass(class.clone())),
                 // The cluster looks too, when it makes a pod.
                 Err(trouble) => {
-                    tracing::warn!(class, error = kit::chain(&trouble), "the RuntimeClass is not known to be there");
+                    tracing::warn!(
+                        class,
+                        error = kit::chain(&trouble),
+                        "the RuntimeClass is not known to be there"
+                    );
                 }
             }
         }
@@ -307,9 +311,13 @@ impl Backend for KubernetesBackend {
             text("bounds on memory and processors"),
             text("no rights at the cluster's API"),
         ];
-        enforced.extend(settings.runtime_class.as_ref().map(|class| format!("the RuntimeClass {class}")));
+        enforced.extend(
+            settings.runtime_class.as_ref().map(|class| format!("the RuntimeClass {class}")),
+        );
         let mut missing = vec![
-            text("what agents reach on the network is decided by the cluster's network policies, which runed does not see; without any, agents reach everything that pods reach"),
+            text(
+                "what agents reach on the network is decided by the cluster's network policies, which runed does not see; without any, agents reach everything that pods reach",
+            ),
             text("how many processes an agent may have is decided by the node (podPidsLimit)"),
         ];
         missing.extend(self.inner.user.clone().err());

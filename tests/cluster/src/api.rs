@@ -122,7 +122,8 @@ impl Asked {
     }
 
     fn fits(&self, object: &Value) -> bool {
-        selected(object, self.query("labelSelector")) && has_fields(object, self.query("fieldSelector"))
+        selected(object, self.query("labelSelector"))
+            && has_fields(object, self.query("fieldSelector"))
     }
 
     fn not_found(&self) -> Done {
@@ -196,7 +197,8 @@ fn create(shared: &Shared, asked: &Asked) -> Done {
         let value = value.as_str().unwrap_or_default();
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
         let ends = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-        if value.len() > 63 || !plain || !ends(value.chars().next()) || !ends(value.chars().last()) {
+        if value.len() > 63 || !plain || !ends(value.chars().next()) || !ends(value.chars().last())
+        {
             return invalid(&format!("metadata.labels: Invalid value: \"{name}={value}\""));
         }
     }

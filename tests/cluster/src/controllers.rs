@@ -37,7 +37,8 @@ fn reconcile(shared: &Shared, memory: &mut HashMap<String, Memory>) {
     let (pods, _) = shared.store.list("pods", "");
     for (key, job) in &jobs {
         let uid = job["metadata"]["uid"].as_str().unwrap_or_default();
-        let own: Vec<&(Key, Value)> = pods.iter().filter(|(_, pod)| owner(pod) == Some(uid)).collect();
+        let own: Vec<&(Key, Value)> =
+            pods.iter().filter(|(_, pod)| owner(pod) == Some(uid)).collect();
         let known = memory.entry(uid.to_owned()).or_insert_with(|| Memory {
             made_pods: false,
             began: Instant::now(),
@@ -97,7 +98,14 @@ fn advance(shared: &Shared, key: &Key, job: &Value, own: &[&(Key, Value)], known
     let deadline = job["spec"]["activeDeadlineSeconds"].as_u64().map(Duration::from_secs);
     if deadline.is_some_and(|deadline| known.began.elapsed() >= deadline) {
         remove_pods(shared, own);
-        finish(shared, key, known, "Failed", "DeadlineExceeded", "Job was active longer than specified deadline");
+        finish(
+            shared,
+            key,
+            known,
+            "Failed",
+            "DeadlineExceeded",
+            "Job was active longer than specified deadline",
+        );
         return;
     }
     let phase = |(_, pod): &&&(Key, Value)| pod["status"]["phase"].as_str().map(str::to_owned);
@@ -112,7 +120,14 @@ fn advance(shared: &Shared, key: &Key, job: &Value, own: &[&(Key, Value)], known
         return;
     }
     match succeeded {
-        true => finish(shared, key, known, "Complete", "CompletionsReached", "Reached expected number of succeeded pods"),
+        true => finish(
+            shared,
+            key,
+            known,
+            "Complete",
+            "CompletionsReached",
+            "Reached expected number of succeeded pods",
+        ),
         false => {
             let message = "Job has reached the specified backoff limit";
             finish(shared, key, known, "Failed", "BackoffLimitExceeded", message);

@@ -252,7 +252,8 @@ impl Shared {
         let claims = serde_json::json!({"aud": [audience], "sub": username, "jti": uid()});
         let head = serde_json::json!({"alg": "RS256", "kid": "test"});
         let signature = encode(letters(64));
-        let token = format!("{}.{}.{signature}", encode(head.to_string()), encode(claims.to_string()));
+        let token =
+            format!("{}.{}.{signature}", encode(head.to_string()), encode(claims.to_string()));
         let pod = Some((audience.to_owned(), pod.to_owned(), pod_uid.to_owned()));
         lock(&self.tokens).insert(token.clone(), Identity { username, pod });
         token

@@ -77,11 +77,7 @@ pub async fn begin(
     }
 }
 
-fn recipe(
-    shared: &Shared,
-    pod: &Value,
-    token: impl Fn(&str) -> String,
-) -> std::io::Result<Recipe> {
+fn recipe(shared: &Shared, pod: &Value, token: impl Fn(&str) -> String) -> std::io::Result<Recipe> {
     let place = dir(shared, pod);
     fs::create_dir_all(&place)?;
     let container = &pod["spec"]["containers"][0];
@@ -93,7 +89,8 @@ fn recipe(
             return Err(std::io::Error::other(format!("no volume {name}")));
         };
         let scratch = volume["persistentVolumeClaim"].is_null();
-        let mut source = if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str() {
+        let mut source = if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str()
+        {
             let claim = shared.options.claims.get(claim);
             claim.cloned().ok_or_else(|| std::io::Error::other("no such claim"))?
         } else {
@@ -123,7 +120,12 @@ fn recipe(
         .as_array()
         .into_iter()
         .flatten()
-        .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["value"].as_str().unwrap_or_default().to_owned()))
+        .map(|one| {
+            (
+                one["name"].as_str().unwrap_or_default().to_owned(),
+                one["value"].as_str().unwrap_or_default().to_owned(),
+            )
+        })
         .collect();
     // The kubelet adds these to every container, whatever the pod says of service links.
     let (host, port) = (shared.address.ip(), shared.address.port());
@@ -152,7 +154,8 @@ impl Recipe {
     /// A path of the container, as this machine has it.
     fn here(&self, text: &str) -> String {
         let mount = self.mounts.iter().find(|mount| {
-            text.strip_prefix(&mount.target).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            text.strip_prefix(&mount.target)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         mount.map_or_else(
             || text.to_owned(),

@@ -113,6 +113,11 @@ impl Suite {
         self
     }
 
+    /// The loopback address that is this suite's alone.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("d")

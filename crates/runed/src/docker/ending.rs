@@ -1,10 +1,10 @@
 //! Ending runs until nothing of them is left.
 
-use crate::record::Claim;
 use super::state::Seen;
 use super::trouble::Trouble;
 use super::{DockerBackend, Standing};
 use crate::backend::{BackendError, Sweep};
+use crate::record::Claim;
 use crate::run::{How, RunId};
 use std::io;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the engine is, and what follows for runs. Pure.
 
-use crate::users::{AgentUser, Ids, Remap, agents};
 use crate::backend::{Description, Refusal};
+use crate::users::{AgentUser, Ids, Remap, agents};
 use bollard::models::SystemInfo;
 use proto::turn::Harness;
 

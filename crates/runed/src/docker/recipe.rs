@@ -1,7 +1,7 @@
 //! The container of a run, as the engine is asked for it. Pure: what an agent can see and do is decided here.
 
-use crate::users::Ids;
 use crate::run::{RunId, RunSpec};
+use crate::users::Ids;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,

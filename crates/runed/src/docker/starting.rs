@@ -2,14 +2,14 @@
 
 use super::facts::Facts;
 use super::recipe::Places;
-use crate::record::{Claim, Order, Record};
 use super::state::Seen;
 use super::trouble::Trouble;
-use crate::users::Ids;
 use super::{DockerBackend, Standing};
 use crate::backend::{Backend, NotStarted, Refusal};
 use crate::homes::{Owner, give};
+use crate::record::{Claim, Order, Record};
 use crate::run::RunSpec;
+use crate::users::Ids;
 use std::io;
 use std::time::Duration;
 use tokio::time::Instant;

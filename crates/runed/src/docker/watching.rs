@@ -1,11 +1,11 @@
 //! Following a run to its end, and writing down how it ended.
 
-use crate::record::Record;
 use super::state::{self, Exit};
 use super::trouble::Trouble;
 use super::{DockerBackend, Standing};
 use crate::backend::{BackendError, Log};
 use crate::output::{self, Output};
+use crate::record::Record;
 use crate::run::{Ended, How, RunId};
 use crate::run_dir::RunDir;
 use futures::StreamExt;

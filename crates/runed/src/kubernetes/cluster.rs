@@ -87,8 +87,8 @@ impl Cluster {
         };
         // This module decides what is asked again.
         client.default_retry = false;
-        let client = Client::try_from(client)
-            .map_err(|error| KubernetesError::Client(error.into()))?;
+        let client =
+            Client::try_from(client).map_err(|error| KubernetesError::Client(error.into()))?;
         Ok(Self { client, url, namespace })
     }
 
@@ -181,7 +181,8 @@ impl Cluster {
 
     /// Copies what a pod has written so far into `log`. False: the cluster has no such log.
     pub async fn copy_log(&self, pod: &str, log: &mut Output) -> Answer<bool> {
-        let how = LogParams { container: Some(super::job::CONTAINER.into()), ..LogParams::default() };
+        let how =
+            LogParams { container: Some(super::job::CONTAINER.into()), ..LogParams::default() };
         let pods = self.pods();
         let mut stream = std::pin::pin!(match self.once(pods.log_stream(pod, &how)).await {
             // The kubelet has not got it any more, or never had.

@@ -166,12 +166,7 @@ impl Inner {
     }
 
     /// Copies a pod's log into the run's directory. One that the cluster cannot give is an empty one.
-    async fn keep_log(
-        &self,
-        id: &RunId,
-        record: &Record,
-        pod: &str,
-    ) -> Result<(), BackendError> {
+    async fn keep_log(&self, id: &RunId, record: &Record, pod: &str) -> Result<(), BackendError> {
         let Some(order) = record.ordered().map_err(unwritten(id))? else { return Ok(()) };
         let mut tries = LOG_TRIES;
         loop {

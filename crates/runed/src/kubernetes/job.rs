@@ -82,8 +82,15 @@ impl Instance {
             ));
         };
         let args = json!([
-            "--turn-url", listener.url, "--certificate", listener.certificate_sha256,
-            "--token-file", format!("{TOKEN_DIR}/{TOKEN}"), "--home", HOME, "--bridge",
+            "--turn-url",
+            listener.url,
+            "--certificate",
+            listener.certificate_sha256,
+            "--token-file",
+            format!("{TOKEN_DIR}/{TOKEN}"),
+            "--home",
+            HOME,
+            "--bridge",
         ]);
         let (labels, annotations) = (self.labels(run)?, self.annotations(run));
         let seconds = u64::from(run.limits.wall_clock_seconds) + self.slack.as_secs();
@@ -105,7 +112,9 @@ impl Instance {
             },
         });
         serde_json::from_value(job).map_err(|error| {
-            Refusal(format!("the settings of agents' pods make no Job (AGENT_TOLERATIONS?): {error}"))
+            Refusal(format!(
+                "the settings of agents' pods make no Job (AGENT_TOLERATIONS?): {error}"
+            ))
         })
     }
 
@@ -287,7 +296,10 @@ mod tests {
             limits: Limits { memory_mib: 32, cpu_milli: 1500, ..Limits::default() },
             egress,
             turn_dir: "".into(),
-            listener: Some(TurnListener { url: "https://r:8089".into(), certificate_sha256: "ab".into() }),
+            listener: Some(TurnListener {
+                url: "https://r:8089".into(),
+                certificate_sha256: "ab".into(),
+            }),
             harness: Harness::Offline,
         }
     }
@@ -307,9 +319,13 @@ mod tests {
         assert_eq!(pod["terminationGracePeriodSeconds"], 3, "never less than the agent's own time");
         assert_eq!(pod["activeDeadlineSeconds"], 900 + 120);
         let resources = &container["resources"];
-        assert_eq!((&resources["limits"]["memory"], &resources["limits"]["cpu"]), (&"32Mi".into(), &"1500m".into()));
+        assert_eq!(
+            (&resources["limits"]["memory"], &resources["limits"]["cpu"]),
+            (&"32Mi".into(), &"1500m".into())
+        );
         assert_eq!(resources["requests"]["memory"], "32Mi", "never more than its limit");
-        let env: Vec<_> = container["env"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+        let env: Vec<_> =
+            container["env"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
         assert_eq!(env, ["HOME", "LANG"]);
         assert_eq!(job["metadata"]["labels"]["arizuko.egress"], Value::Null);
     }
@@ -319,7 +335,9 @@ mod tests {
         assert!(made(&instance(), &run(Egress::Granted)).unwrap_err().0.contains("EGRESS_NETWORK"));
         let mut with = instance();
         with.settings.egress = Some("agents".into());
-        let label = |egress| made(&with, &run(egress)).unwrap()["spec"]["template"]["metadata"]["labels"]["arizuko.egress"].clone();
+        let label = |egress| {
+            made(&with, &run(egress)).unwrap()["spec"]["template"]["metadata"]["labels"]["arizuko.egress"].clone()
+        };
         assert_eq!(label(Egress::Granted), "agents");
         assert_eq!(label(Egress::None), Value::Null, "to have it is not to give it");
     }

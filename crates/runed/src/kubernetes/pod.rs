@@ -143,9 +143,7 @@ fn state(status: &PodStatus) -> PodState {
         });
     }
     match of_container.and_then(|state| state.running.as_ref()) {
-        Some(running) => {
-            PodState::Running { since_ms: running.started_at.as_ref().map(time_ms) }
-        }
+        Some(running) => PodState::Running { since_ms: running.started_at.as_ref().map(time_ms) },
         None => PodState::Waiting(hindrance(status, container)),
     }
 }
@@ -188,7 +186,12 @@ fn no_image(image: &str, said: &str) -> String {
 }
 
 /// Why a pod that waits will not be waited for any longer, if so. `started_ms` is when the run was to start.
-pub(super) fn given_up(pod: Option<&PodFacts>, started_ms: i64, patience_ms: i64, now_ms: i64) -> Option<(How, String)> {
+pub(super) fn given_up(
+    pod: Option<&PodFacts>,
+    started_ms: i64,
+    patience_ms: i64,
+    now_ms: i64,
+) -> Option<(How, String)> {
     let late = now_ms.saturating_sub(started_ms) >= patience_ms;
     let passing = How::NotStarted { permanent: false };
     let Some(pod) = pod else {
@@ -210,7 +213,12 @@ pub(super) fn given_up(pod: Option<&PodFacts>, started_ms: i64, patience_ms: i64
 }
 
 /// How soon a pod that waits is to be looked at again, in milliseconds, where nothing is heard of it.
-pub(super) fn look_again(pod: Option<&PodFacts>, started_ms: i64, patience_ms: i64, now_ms: i64) -> i64 {
+pub(super) fn look_again(
+    pod: Option<&PodFacts>,
+    started_ms: i64,
+    patience_ms: i64,
+    now_ms: i64,
+) -> i64 {
     let until = match pod.map(|pod| (&pod.state, pod.hindered_since_ms)) {
         Some((PodState::Waiting(Some(Hindrance::Pull(_))), since)) => since + PULL_MS,
         _ => started_ms.saturating_add(patience_ms),

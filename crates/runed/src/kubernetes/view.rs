@@ -61,7 +61,7 @@ impl<T> Default for Shelf<T> {
 pub(super) struct OfRun {
     /// Its Job.
     pub job: Option<JobFacts>,
-    /// The pod that counts: one that runs before one that has ended, and that before one that waits.
+    /// The pod that counts, should there be two: one that runs, else one that went well, else one that waits.
     pub pod: Option<PodFacts>,
 }
 
@@ -74,7 +74,12 @@ impl OfRun {
 
 impl View {
     /// An empty view, and the two watches that fill it, in `tasks`.
-    pub fn begin(cluster: &Cluster, selector: &str, clock: &Clock, tasks: &mut JoinSet<()>) -> Self {
+    pub fn begin(
+        cluster: &Cluster,
+        selector: &str,
+        clock: &Clock,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let view = Self { seen: Arc::default(), changes: watch::Sender::new(0) };
         let config = Config::default().labels(selector).timeout(WATCH_SECONDS);
         let (into, now) = (view.clone(), clock.clone());
@@ -159,10 +164,11 @@ impl View {
     /// What is seen of a run whose Job has this name.
     pub fn of_run(&self, id: &RunId, job: &str) -> OfRun {
         let seen = self.seen();
-        let rank = |pod: &&PodFacts| match pod.state {
-            PodState::Running { .. } => 2,
-            PodState::Ended(_) => 1,
-            PodState::Waiting(_) => 0,
+        let rank = |pod: &&PodFacts| match &pod.state {
+            PodState::Running { .. } => 3,
+            PodState::Ended(exit) if exit.code == Some(0) => 2,
+            PodState::Waiting(_) => 1,
+            PodState::Ended(_) => 0,
         };
         let own = seen.pods.kept.values().filter(|pod| pod.run == *id);
         OfRun {
@@ -232,15 +238,14 @@ fn keep_since(pod: &mut PodFacts, old: Option<&PodFacts>) {
     }
 }
 
-async fn each<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    take: impl Fn(Event<K>),
-) {
+async fn each<K>(events: impl Stream<Item = watcher::Result<Event<K>>>, take: impl Fn(Event<K>)) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => take(event),
-            Err(error) => tracing::warn!(error = kit::chain(&error), "a watch of the cluster broke off"),
+            Err(error) => {
+                tracing::warn!(error = kit::chain(&error), "a watch of the cluster broke off")
+            }
         }
     }
 }

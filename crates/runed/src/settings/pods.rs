@@ -175,7 +175,9 @@ fn name(text: &str) -> Option<String> {
 }
 
 fn claim_path(text: &str) -> Option<String> {
-    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && part.chars().all(fine);
     (text.is_empty() || text.split('/').all(plain)).then(|| text.to_owned())
 }
 

@@ -295,8 +295,7 @@ async fn what_can_never_start_is_refused_at_start_with_what_to_do() {
 async fn a_pod_that_was_taken_away_is_a_lost_run_and_is_not_run_again() {
     let town = Town::loose();
     let backend = town.kubernetes().await;
-    let (spec, home) =
-        town.run("taken", "echo ran >> ran; touch up; while :; do sleep 0.05; done");
+    let (spec, home) = town.run("taken", "echo ran >> ran; touch up; while :; do sleep 0.05; done");
     backend.start(&spec).await.unwrap();
     until("the agent is up", || home.join("up").exists()).await;
     let pod = town.cluster.list("pods")[0]["metadata"]["name"].as_str().unwrap().to_owned();
@@ -325,7 +324,8 @@ async fn a_run_costs_the_cluster_four_calls() {
         waits.push(began.elapsed());
         until("the agent is up", || home.join("up").exists()).await;
         let pods = town.cluster.list("pods");
-        let uid = pods.iter().find(|pod| pod["metadata"]["labels"]["arizuko.run"] == *spec.id.as_str());
+        let uid =
+            pods.iter().find(|pod| pod["metadata"]["labels"]["arizuko.run"] == *spec.id.as_str());
         let metadata = &uid.unwrap()["metadata"];
         let text = |name: &str| metadata[name].as_str().unwrap().to_owned();
         let token = town.cluster.token("arizuko", "arizuko-agent", &text("name"), &text("uid"));

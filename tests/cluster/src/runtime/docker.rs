@@ -139,7 +139,8 @@ impl Docker {
     async fn out_of_memory(&self) {
         let words = |word: &str| vec![word.to_owned()];
         let filters: HashMap<String, Vec<String>> =
-            [("container".to_owned(), words(&self.name)), ("event".to_owned(), words("oom"))].into();
+            [("container".to_owned(), words(&self.name)), ("event".to_owned(), words("oom"))]
+                .into();
         loop {
             let options = EventsOptionsBuilder::new().since("1").filters(&filters).build();
             let mut events = std::pin::pin!(self.client.events(Some(options)));

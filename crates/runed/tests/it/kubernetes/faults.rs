@@ -10,7 +10,8 @@ async fn a_request_whose_answer_is_lost_makes_one_job() {
     let (first, _) = town.run("before", "exit 0");
     backend.start(&first).await.unwrap();
     end(&backend, &first).await;
-    let (spec, home) = town.run("lost", "echo ran >> ran; touch up; while ! [ -e go ]; do sleep 0.05; done");
+    let (spec, home) =
+        town.run("lost", "echo ran >> ran; touch up; while ! [ -e go ]; do sleep 0.05; done");
     town.cluster.faults(Faults::all(Fault::LostAfter));
     let starting = backend.start(&spec);
     let mending = async {
@@ -115,7 +116,10 @@ async fn no_run_is_lost_doubled_or_left_behind_while_calls_go_wrong() {
     let ended = Instant::now();
     town.empty().await;
     let (ends, calls) = (ends.lock().unwrap().clone(), town.cluster.calls().len());
-    println!("{runs} runs ended as {ends:?}, with {calls} calls; none was left {:?} later", ended.elapsed());
+    println!(
+        "{runs} runs ended as {ends:?}, with {calls} calls; none was left {:?} later",
+        ended.elapsed()
+    );
     let good = ends.get("Exited { code: 0 }").copied().unwrap_or_default();
     assert!(good * 100 >= runs * 99, "{ends:?}");
     assert!(town.cluster.started() <= runs as u64, "no run was started twice");
