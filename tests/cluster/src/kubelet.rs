@@ -141,6 +141,7 @@ async fn of_pod(shared: Arc<Shared>, key: Key) {
         None => container.end(Duration::from_secs(grace)).await,
     };
     lock(&shared.running).remove(&uid);
+    lock(&shared.exits).push(exit.code);
     let reason = late.then_some("DeadlineExceeded");
     ended_since(&shared, &key, &exit, reason, &began);
     removed(&shared, &key).await;

@@ -87,6 +87,8 @@ struct Shared {
     running: Mutex<HashMap<String, Value>>,
     /// Containers that were ever started.
     started: AtomicU64,
+    /// The codes with which containers have ended, in order.
+    exits: Mutex<Vec<i64>>,
     address: SocketAddr,
 }
 
@@ -127,6 +129,7 @@ impl Cluster {
             place: place.path().to_owned(),
             running: Mutex::default(),
             started: AtomicU64::new(0),
+            exits: Mutex::default(),
             address: listener.local_addr().unwrap(),
             options,
         });
@@ -214,6 +217,11 @@ impl Cluster {
     /// How many containers were ever started.
     pub fn started(&self) -> u64 {
         self.shared.started.load(Ordering::SeqCst)
+    }
+
+    /// The codes with which containers have ended so far.
+    pub fn exits(&self) -> Vec<i64> {
+        lock(&self.shared.exits).clone()
     }
 
     /// The calls of runed's account so far.
