@@ -139,6 +139,11 @@ impl Peers {
         self.at(daemon, self.urls.get(&daemon).cloned().unwrap_or_else(default))
     }
 
+    /// The daemons of this program, as far as their addresses are known.
+    pub fn known(&self) -> impl Iterator<Item = Daemon> + '_ {
+        self.urls.keys().copied()
+    }
+
     /// That daemon, at an address that it gave itself.
     pub fn at(&self, daemon: Daemon, url: impl Into<String>) -> Peer {
         let credential = match (&self.tokens, &self.fixed) {

@@ -21,7 +21,7 @@ use crate::{
 use async_trait::async_trait;
 use auth::{Claims, Jwks, Kind, Scopes, Signer};
 use axum::Router;
-use proto::Daemon;
+use proto::{Daemon, Folder};
 use secrets::{Keeper, Policy, WallClock, testing::ScriptedSource};
 use std::{
     collections::BTreeMap,
@@ -167,6 +167,18 @@ impl TestAuthority {
 
     /// A token of `subject` (`service:webd`, `operator:local`, …) for `audience`, with `scopes`.
     pub fn token(&self, subject: &str, audience: &[Daemon], kind: Kind, scopes: &[&str]) -> String {
+        self.limited(subject, audience, kind, scopes, None)
+    }
+
+    /// The same, for `folder` and those below it alone.
+    pub fn limited(
+        &self,
+        subject: &str,
+        audience: &[Daemon],
+        kind: Kind,
+        scopes: &[&str],
+        folder: Option<Folder>,
+    ) -> String {
         let now = self.clock.now().0 / 1000;
         let scope: Scopes = scopes.join(" ").parse().unwrap();
         let id = self.made.fetch_add(1, Ordering::Relaxed);
@@ -181,7 +193,7 @@ impl TestAuthority {
             nbf: None,
             jti: format!("t{id}"),
             epoch: 0,
-            folder: None,
+            folder,
             sid: None,
         };
         self.signer.sign(&claims).unwrap()

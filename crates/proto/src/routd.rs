@@ -6,6 +6,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 mod acl;
+mod conversations;
 mod feed;
 mod files;
 mod links;
@@ -17,6 +18,7 @@ mod trace;
 mod usage;
 
 pub use acl::*;
+pub use conversations::*;
 pub use feed::*;
 pub use files::*;
 pub use links::*;
@@ -68,6 +70,11 @@ pub const ROUTES: &[Route] = &[
     OUTCOME.route,
     TRACE.route,
     FEED.route,
+    LIST_CHATS.route,
+    LIST_MESSAGES.route,
+    LIST_OUTBOX.route,
+    LIST_TURNS.route,
+    MEMORY.route,
     FILE,
     FILE,
     ADD_GROUP.route,

@@ -3,6 +3,7 @@
 mod acl;
 mod audit;
 mod channels;
+mod conversations;
 mod feed;
 mod files;
 pub(crate) mod groups;
@@ -39,6 +40,11 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::OUTCOME, app.clone(), messages::outcome)
         .mount(api::TRACE, app.clone(), messages::trace)
         .mount(api::FEED, app.clone(), feed::get)
+        .mount(api::LIST_CHATS, app.clone(), conversations::chats)
+        .mount(api::LIST_MESSAGES, app.clone(), conversations::messages)
+        .mount(api::LIST_OUTBOX, app.clone(), conversations::outbox)
+        .mount(api::LIST_TURNS, app.clone(), conversations::turns)
+        .mount(api::MEMORY, app.clone(), conversations::memory)
         .mount(api::REGISTER_CHANNEL, app.clone(), channels::register)
         .mount(api::LIST_CHANNELS, app.clone(), channels::list)
         .mount(api::ADD_GROUP, app.clone(), groups::add)

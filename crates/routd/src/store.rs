@@ -6,6 +6,7 @@
 pub(crate) mod acl;
 pub(crate) mod channels;
 pub(crate) mod context;
+pub(crate) mod conversations;
 pub(crate) mod delegations;
 pub(crate) mod feed;
 pub(crate) mod files;

@@ -84,7 +84,7 @@ pub(crate) struct Newest {
     pub(crate) topic: Topic,
 }
 
-const COLUMNS: &str = "seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, \
+pub(super) const COLUMNS: &str = "seq, id, chat_jid, outbound, sender, sender_name, content, verb, topic, \
     folder, disposition, turn_id, reply_to, attachments, sent_at, received_at, rule, origin, deleted_at";
 
 /// The place of a message that is there already.

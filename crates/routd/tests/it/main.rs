@@ -11,6 +11,7 @@
 mod adapter;
 mod agent;
 mod channels;
+mod conversations;
 mod files;
 mod gateway;
 mod ingest;
