@@ -7,10 +7,9 @@
 
 use proto::{
     Timestamp,
-    routd::{Act, AuditPage, AuditRow},
+    routd::{Act, AuditPage, AuditRow, chained},
 };
 use rusqlite::{Connection, OptionalExtension};
-use sha2::{Digest, Sha256};
 
 use crate::database::{Database, WeakDatabase};
 use crate::error::Error;
@@ -138,18 +137,6 @@ impl<'a> From<&'a Act> for Entry<'a> {
     }
 }
 
-/// Whether `row` is as it was written, where `before` is the hash of the row before it; empty where there is none.
-pub fn fits(row: &AuditRow, before: &str) -> bool {
-    let entry = Entry {
-        at_ms: row.at.0,
-        actor: &row.actor,
-        action: &row.action,
-        target: &row.target,
-        detail: &row.detail,
-    };
-    row.hash == digest(row.id, &entry, before)
-}
-
 /// Reads the whole log and says whether the chain holds.
 pub fn verify(conn: &Connection) -> Result<Chain, Error> {
     let mut statement = conn
@@ -157,7 +144,7 @@ pub fn verify(conn: &Connection) -> Result<Chain, Error> {
     let (mut rows, mut newest) = (0, String::new());
     for row in statement.query_map([], read)? {
         let row = row?;
-        if row.id != rows + 1 || !fits(&row, &newest) {
+        if row.id != rows + 1 || !row.fits(&newest) {
             return Ok(Chain::Broken { id: row.id });
         }
         (rows, newest) = (row.id, row.hash);
@@ -177,16 +164,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-/// Each field goes in with its length, so that no two rows have the same bytes.
 fn digest(id: i64, entry: &Entry<'_>, before: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(id.to_be_bytes());
-    hash.update(entry.at_ms.to_be_bytes());
-    for field in [entry.actor, entry.action, entry.target, entry.detail, before] {
-        hash.update((field.len() as u64).to_be_bytes());
-        hash.update(field.as_bytes());
-    }
-    hex::encode(hash.finalize())
+    let said = [entry.actor, entry.action, entry.target, entry.detail];
+    chained(id, Timestamp(entry.at_ms), said, before)
 }
 
 fn cut(text: &str) -> &str {

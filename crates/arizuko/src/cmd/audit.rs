@@ -150,7 +150,7 @@ async fn check(daemon: Daemon, peer: &Peer, log: &Log) -> Result<Checked, Failur
             found.rows += 1;
             found.newest.get_or_insert_with(|| row.hash.clone());
             if let Some(later) = later.take()
-                && (later.id != row.id + 1 || !db::audit::fits(&later, &row.hash))
+                && (later.id != row.id + 1 || !later.fits(&row.hash))
             {
                 found.broken = Some(later.id);
             }
@@ -162,7 +162,7 @@ async fn check(daemon: Daemon, peer: &Peer, log: &Log) -> Result<Checked, Failur
         }
     }
     if let Some(first) = later
-        && (first.id != 1 || !db::audit::fits(&first, ""))
+        && (first.id != 1 || !first.fits(""))
     {
         found.broken = Some(first.id);
     }

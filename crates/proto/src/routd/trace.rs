@@ -2,6 +2,7 @@
 
 use crate::{Endpoint, Folder, Jid, Needs, Opaque, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The whole life of a message.
 pub const TRACE: Endpoint<TraceQuery, Trace> = Endpoint::get(
@@ -89,6 +90,27 @@ pub struct AuditRow {
     pub detail: String,
     /// SHA-256, in hexadecimal, of this row and the hash of the row before it.
     pub hash: String,
+}
+
+impl AuditRow {
+    /// Whether it is as it was written, where `before` is the hash of the row before it; empty where there is none.
+    pub fn fits(&self, before: &str) -> bool {
+        let said = [&*self.actor, &self.action, &self.target, &self.detail];
+        self.hash == chained(self.id, self.at, said, before)
+    }
+}
+
+/// The hash of a row: SHA-256, in hexadecimal, of what it says and of the hash of the row before it. `said` is who, what,
+/// to what, and more about it. Each field goes in with its length, so that no two rows have the same bytes.
+pub fn chained(id: i64, at: Timestamp, said: [&str; 4], before: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(id.to_be_bytes());
+    hash.update(at.0.to_be_bytes());
+    for field in said.into_iter().chain([before]) {
+        hash.update((field.len() as u64).to_be_bytes());
+        hash.update(field.as_bytes());
+    }
+    hex::encode(hash.finalize())
 }
 
 /// Something that is to be written into the audit log. None of it may be a secret.
