@@ -45,6 +45,7 @@ fn routes(daemon: Daemon) -> Vec<Route> {
         Daemon::Runed => [runed::ROUTES, &[]],
         Daemon::Onbod => [onbod::ROUTES, &[]],
         Daemon::Webd => [webd::ROUTES, &[]],
+        Daemon::Dashd => [dashd::ROUTES, &[]],
         Daemon::Teled => [OF_ADAPTERS, teled::ROUTES],
         Daemon::Slakd => {
             let own = [OF_ADAPTERS, slakd::ROUTES, &[routd::HISTORY.route]].concat();

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runed", OWNER),
     ("onbod", OWNER),
     ("webd", PLATFORM),
+    ("dashd", PLATFORM),
     // Its tests run a routd; it itself knows none.
     ("timed", PLATFORM),
     ("proxyd", PLATFORM),
@@ -61,7 +62,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     (
         "axum",
         &[
-            "kit", "authd", "routd", "runed", "timed", "onbod", "webd", "proxyd", "adapter",
+            "kit", "authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "proxyd", "adapter",
             "teled", "slakd",
         ],
         "HTTP is kit's and each daemon's http.rs",

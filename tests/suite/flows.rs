@@ -6,6 +6,7 @@ mod canary;
 mod chaos;
 mod claude;
 mod compose;
+mod dashboard;
 mod docker;
 mod documents;
 mod drill;

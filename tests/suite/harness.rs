@@ -1,5 +1,6 @@
 //! A real suite of real processes in a directory of its own, on a loopback address of its own.
 
+mod browser;
 mod mount;
 mod process;
 mod store;
@@ -8,6 +9,7 @@ mod traffic;
 mod view;
 mod web;
 
+pub use browser::Browser;
 pub use mount::Mount;
 pub use process::{eventually, is_alive, program, signal};
 pub use store::Store;

@@ -27,6 +27,7 @@ pub static PROGRAMS: &[Program] = &[
     program!(webd Webd),
     program!(teled Teled),
     program!(slakd Slakd),
+    program!(dashd Dashd),
     program!(proxyd Proxyd),
 ];
 

@@ -170,7 +170,7 @@ pub mod scopes {
         MESSAGES_WRITE = "messages:write";
         /// Read messages and their traces.
         MESSAGES_READ = "messages:read";
-        /// Look through chats, what was said in them, and what agents remember. An operator's: no daemon holds it.
+        /// Look through chats, what was said in them, and what agents remember. No daemon holds it.
         CONVERSATIONS_READ = "conversations:read";
         /// Read turns.
         TURNS_READ = "turns:read";

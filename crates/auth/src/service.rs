@@ -1,6 +1,6 @@
 //! What each daemon's own token lets it do: the one table.
 //!
-//! A daemon that acts for a person presents that person's rights, not more of its own: so `dashd` only reads here.
+//! A daemon that acts for a person presents that person's rights, not more of its own: so `dashd` has next to none here.
 
 use proto::Daemon;
 
@@ -11,24 +11,8 @@ pub fn service_scopes(daemon: Daemon) -> &'static [Scope] {
     match daemon {
         // Answers; asks nobody.
         Daemon::Authd => const { &[] },
-        // Shows.
-        Daemon::Dashd => {
-            const {
-                &[
-                    s::STATUS_READ,
-                    s::MESSAGES_READ,
-                    s::TURNS_READ,
-                    s::RUNS_READ,
-                    s::FEED_READ,
-                    s::TOKENS_READ,
-                    s::GROUPS_READ,
-                    s::ROUTES_READ,
-                    s::SECRETS_READ,
-                    s::AUDIT_READ,
-                    s::SESSIONS_ACT,
-                ]
-            }
-        }
+        // Shows, and does, with the rights of whoever is logged in. By itself it sees the state of secrets alone.
+        Daemon::Dashd => const { &[s::SECRETS_READ, s::SESSIONS_ACT] },
         // Lets a new person in, which is one call of routd; says a line; and gives a person a link to their chat, with that
         // person's rights.
         Daemon::Onbod => const { &[s::PEOPLE_ADMIT, s::NOTICES_WRITE, s::SESSIONS_ACT] },
@@ -80,6 +64,8 @@ pub fn person_scopes(audience: Daemon) -> &'static [Scope] {
                 &[
                     s::MESSAGES_READ,
                     s::MESSAGES_WRITE,
+                    s::CONVERSATIONS_READ,
+                    s::TURNS_READ,
                     s::FEED_READ,
                     s::GROUPS_READ,
                     s::ROUTES_READ,

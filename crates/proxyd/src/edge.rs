@@ -203,7 +203,8 @@ impl Edge {
             self.limits.may_try(client).map_err(too_many)?;
         }
         check_length(request.headers(), self.body_max)?;
-        let is_asset = request.uri().path().starts_with("/chat/assets/");
+        let path = request.uri().path();
+        let is_asset = path.starts_with("/chat/assets/") || path.starts_with("/dash/assets/");
         let who = match headers::session(request.headers(), asked.https) {
             Some(cookie) if backend.wants_user && !is_asset => {
                 self.sessions.whose(cookie, backend.acting()).await.map_err(|error| {

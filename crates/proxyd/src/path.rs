@@ -62,6 +62,7 @@ impl Backend {
 pub const BACKENDS: &[Backend] = &[
     Backend { daemon: Daemon::Webd, prefix: "chat", is_capability: true, wants_user: true },
     Backend { daemon: Daemon::Webd, prefix: "hook", is_capability: true, wants_user: false },
+    Backend { daemon: Daemon::Dashd, prefix: "dash", is_capability: false, wants_user: true },
     Backend { daemon: Daemon::Authd, prefix: "auth", is_capability: false, wants_user: false },
     // Pairing links, and how things stand with a newcomer.
     Backend { daemon: Daemon::Onbod, prefix: "pair", is_capability: true, wants_user: true },
@@ -232,6 +233,10 @@ mod tests {
             ("/onboard", "slash"),
             ("/onboard/", "onbod"),
             ("/onboard/invite/t", "onbod"),
+            ("/dash/", "dashd"),
+            ("/dash/secrets", "dashd"),
+            ("/dash", "slash"),
+            ("/dashd/", "nowhere"),
             ("/slack/events", "slakd"),
             ("/slacks/events", "nowhere"),
             ("/telegram/webhook", "teled"),

@@ -15,16 +15,18 @@ use std::{
 };
 
 /// The daemons that every instance has. The others are started by the stories that are about them.
-pub const DAEMONS: [&str; 7] = ["authd", "routd", "runed", "timed", "onbod", "webd", "proxyd"];
+pub const DAEMONS: [&str; 8] =
+    ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "proxyd"];
 
 /// Where each daemon listens.
-const PORTS: [(&str, u16); 9] = [
+const PORTS: [(&str, u16); 10] = [
     ("authd", 8081),
     ("routd", 8080),
     ("runed", 8082),
     ("timed", 8083),
     ("onbod", 8084),
     ("webd", 8086),
+    ("dashd", 8085),
     ("teled", 8087),
     ("slakd", 8088),
     ("proxyd", 8090),

@@ -55,9 +55,8 @@ pub(super) async fn chats(
         return Err(Failure::bad_request("`jid` has at most 256 bytes"));
     }
     let limit = page(limit);
-    let read = app.db.read(move |conn| {
-        rows::chats(conn, folder.as_ref(), jid.as_deref(), before, limit)
-    });
+    let read =
+        app.db.read(move |conn| rows::chats(conn, folder.as_ref(), jid.as_deref(), before, limit));
     let mut chats = read.await.map_err(Fault::from)?;
     let next = next(&chats, limit, |chat| chat.seq);
     chats.retain(|chat| sees(&caller, chat.folder.as_ref()));
@@ -110,9 +109,10 @@ fn found(
         let message = one.message;
         let here = asked.chat_jid.as_ref().is_none_or(|chat| *chat == message.chat_jid)
             && asked.disposition.is_none_or(|wanted| wanted.name() == message.disposition)
-            && asked.folder.as_ref().is_none_or(|folder| {
-                message.folder.as_ref().is_some_and(|of| folder.contains(of))
-            });
+            && asked
+                .folder
+                .as_ref()
+                .is_none_or(|folder| message.folder.as_ref().is_some_and(|of| folder.contains(of)));
         if here {
             found.push(message);
         }

@@ -37,9 +37,7 @@ impl Conditions {
     /// A folder, and those below it. Not `LIKE`, to which `_` is any character.
     fn below(&mut self, folder: Option<&Folder>, column: &str) {
         if let Some(folder) = folder {
-            let below = format!(
-                "({column} = ? OR substr({column}, 1, length(?) + 1) = ? || '/')"
-            );
+            let below = format!("({column} = ? OR substr({column}, 1, length(?) + 1) = ? || '/')");
             self.and(&below, folder.to_string());
         }
     }
@@ -166,10 +164,7 @@ pub(crate) struct WantedTurns<'a> {
 }
 
 /// Turns before a cursor, newest first.
-pub(crate) fn turns(
-    conn: &Connection,
-    asked: &WantedTurns<'_>,
-) -> rusqlite::Result<Vec<TurnRow>> {
+pub(crate) fn turns(conn: &Connection, asked: &WantedTurns<'_>) -> rusqlite::Result<Vec<TurnRow>> {
     let mut wanted = Conditions::default();
     wanted.below(asked.folder, "t.folder");
     if let Some(outcome) = asked.outcome {

@@ -1,0 +1,348 @@
+//! What dashd serves: routes, and the headers of every answer. Translation only.
+
+mod access;
+mod audit;
+mod conversations;
+mod folders;
+mod links;
+mod overview;
+mod routes;
+mod runs;
+mod schedules;
+mod secrets;
+mod services;
+mod usage;
+
+use crate::{
+    assets::Assets,
+    form::Forms,
+    settings::DASHD_MAX_STREAMS,
+    trouble::Trouble,
+    visit::{Outcome, Posted, Visit},
+};
+use axum::{
+    Router,
+    extract::{FromRequestParts, Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderName, HeaderValue, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use kit::{Acting, Api, Clock, Context, Failure, Gate, Peers, StartError};
+use prometheus_client::metrics::gauge::Gauge;
+use proto::{Method, Needs, Route};
+use serde::de::DeserializeOwned;
+use std::{future::Future, sync::Arc};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Routes that are read.
+macro_rules! reads {
+    ($($name:ident $path:literal $about:literal;)*) => {
+        $(const $name: Route = Route::new(Method::Get, $path, Needs::Nobody, $about);)*
+    };
+}
+
+/// Routes that change something.
+macro_rules! writes {
+    ($($name:ident $path:literal $about:literal;)*) => {
+        $(const $name: Route = Route::new(Method::Post, $path, Needs::Nobody, $about);)*
+    };
+}
+
+reads! {
+    ASSET "/dash/assets/{file}" "A part of the pages";
+    OVERVIEW "/dash/" "What is wrong, and how much there is to do";
+    OVERVIEW_NOW "/dash/now" "The same, kept up to date, as server-sent events";
+    SERVICES "/dash/services" "The daemons, and how each is";
+    FIGURES "/dash/services/figures" "What one daemon counts";
+    SECRETS "/dash/secrets" "Every secret on every daemon, without a value";
+    SECRETS_NOW "/dash/secrets/now" "The same, kept up to date, as server-sent events";
+    SECRET "/dash/secrets/one" "One secret, and how it is replaced";
+    FORGET_ASK "/dash/secrets/forget" "Asks before earlier values are forgotten";
+    CHATS "/dash/chats" "The chats";
+    MESSAGES "/dash/messages" "Messages";
+    TRACE "/dash/trace" "The whole life of a message";
+    OUTBOX "/dash/outbox" "What is to be sent, or could not be";
+    TURNS "/dash/turns" "Turns";
+    RUNS "/dash/runs" "Runs of agents";
+    RUNS_NOW "/dash/runs/now" "The same, kept up to date, as server-sent events";
+    RUN "/dash/runs/one" "One run, with its log";
+    STOP_ASK "/dash/runs/stop" "Asks before a run is stopped";
+    SCHEDULES "/dash/schedules" "The schedules";
+    SCHEDULE "/dash/schedules/one" "One schedule, and what it did";
+    UNSCHEDULE_ASK "/dash/schedules/remove" "Asks before a schedule is removed";
+    FOLDERS "/dash/folders" "The folders";
+    FOLDER "/dash/folders/one" "One folder";
+    UNFOLDER_ASK "/dash/folders/remove" "Asks before a folder is taken out of service";
+    ROUTE_TABLE "/dash/routes" "The route table";
+    WHICH "/dash/routes/which" "Which rule takes a message, as a part of a page";
+    UNROUTE_ASK "/dash/routes/remove" "Asks before a route is removed";
+    ACCESS "/dash/access" "Who may do what";
+    MAY "/dash/access/may" "Whether somebody may, and why, as a part of a page";
+    REVOKE_ASK "/dash/access/remove" "Asks before a right is taken away";
+    LINKS "/dash/links" "The capability links";
+    UNLINK_ASK "/dash/links/revoke" "Asks before a link is ended";
+    USAGE "/dash/usage" "What models were used, and what that cost";
+    AUDIT "/dash/audit" "What was done";
+    AUDIT_EXPORT "/dash/audit/export" "The same as a file";
+    AUDIT_VERIFY "/dash/audit/verify" "Whether the logs are as they were written";
+}
+
+writes! {
+    REFRESH "/dash/secrets/refresh" "Has every daemon read its sources again";
+    FORGET "/dash/secrets/forget" "Has every daemon forget earlier values of a secret";
+    STOP "/dash/runs/stop" "Stops a run";
+    SCHEDULE_DO "/dash/schedules/do" "Pauses, resumes or fires a schedule";
+    ADD_SCHEDULE "/dash/schedules" "Makes a schedule";
+    UNSCHEDULE "/dash/schedules/remove" "Removes a schedule";
+    ADD_FOLDER "/dash/folders" "Adds a folder, or says anew what runs its turns";
+    SET_CAP "/dash/folders/cap" "Sets what a folder may spend";
+    UNFOLDER "/dash/folders/remove" "Takes a folder out of service";
+    ADD_ROUTE "/dash/routes" "Adds a route";
+    UNROUTE "/dash/routes/remove" "Removes a route";
+    GRANT "/dash/access" "Gives or denies a right";
+    REVOKE "/dash/access/remove" "Takes a right away";
+    ISSUE "/dash/links" "Makes a link";
+    UNLINK "/dash/links/revoke" "Ends a link";
+}
+
+/// Every route of this daemon, without those that every daemon has.
+pub const ROUTES: &[Route] = &[
+    ASSET,
+    OVERVIEW,
+    OVERVIEW_NOW,
+    SERVICES,
+    FIGURES,
+    SECRETS,
+    SECRETS_NOW,
+    SECRET,
+    FORGET_ASK,
+    CHATS,
+    MESSAGES,
+    TRACE,
+    OUTBOX,
+    TURNS,
+    RUNS,
+    RUNS_NOW,
+    RUN,
+    STOP_ASK,
+    SCHEDULES,
+    SCHEDULE,
+    UNSCHEDULE_ASK,
+    FOLDERS,
+    FOLDER,
+    UNFOLDER_ASK,
+    ROUTE_TABLE,
+    WHICH,
+    UNROUTE_ASK,
+    ACCESS,
+    MAY,
+    REVOKE_ASK,
+    LINKS,
+    UNLINK_ASK,
+    USAGE,
+    AUDIT,
+    AUDIT_EXPORT,
+    AUDIT_VERIFY,
+    REFRESH,
+    FORGET,
+    STOP,
+    SCHEDULE_DO,
+    ADD_SCHEDULE,
+    UNSCHEDULE,
+    ADD_FOLDER,
+    SET_CAP,
+    UNFOLDER,
+    ADD_ROUTE,
+    UNROUTE,
+    GRANT,
+    REVOKE,
+    ISSUE,
+    UNLINK,
+];
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) instance: String,
+    pub(crate) assets: Assets,
+    pub(crate) forms: Forms,
+    pub(crate) gate: Gate,
+    pub(crate) acting: Acting,
+    pub(crate) peers: Peers,
+    pub(crate) clock: Clock,
+    pub(crate) stop: CancellationToken,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) open_streams: Gauge,
+}
+
+/// Answers with what dashd serves.
+pub(crate) fn router(context: &Context) -> Result<Router, StartError> {
+    let streams = context.settings.get(&DASHD_MAX_STREAMS)?;
+    let app = Arc::new(App {
+        instance: context.instance.clone(),
+        assets: Assets::new(),
+        forms: Forms::new(),
+        gate: context.gate.clone(),
+        acting: Acting::new(&context.peers),
+        peers: context.peers.clone(),
+        clock: context.clock.clone(),
+        stop: context.stop.clone(),
+        streams: Arc::new(Semaphore::new(streams)),
+        open_streams: context.metrics.gauge("dash_streams", "Pages that are kept up to date"),
+    });
+    let mut api = Api::new(context);
+    let mut add = |route: Route, served: MethodRouter<Arc<App>>| {
+        api.raw(route, served.layer(map_response(harden)).with_state(app.clone()));
+    };
+    add(ASSET, get(asset));
+    state(&mut add);
+    work(&mut add);
+    setup(&mut add);
+    record(&mut add);
+    Ok(api.into_router())
+}
+
+type Add<'a> = dyn FnMut(Route, MethodRouter<Arc<App>>) + 'a;
+
+fn state(add: &mut Add<'_>) {
+    add(OVERVIEW, shows(overview::page));
+    add(OVERVIEW_NOW, shows(overview::now));
+    add(SERVICES, shows(services::page));
+    add(FIGURES, shows(services::figures));
+    add(SECRETS, shows(secrets::page));
+    add(SECRETS_NOW, shows(secrets::now));
+    add(SECRET, shows(secrets::one));
+    add(REFRESH, does(secrets::refresh));
+    add(FORGET_ASK, shows(secrets::ask_forget));
+    add(FORGET, does(secrets::forget));
+}
+
+fn work(add: &mut Add<'_>) {
+    add(CHATS, shows(conversations::chats));
+    add(MESSAGES, shows(conversations::messages));
+    add(TRACE, shows(conversations::trace));
+    add(OUTBOX, shows(conversations::outbox));
+    add(TURNS, shows(conversations::turns));
+    add(RUNS, shows(runs::page));
+    add(RUNS_NOW, shows(runs::now));
+    add(RUN, shows(runs::one));
+    add(STOP_ASK, shows(runs::ask_stop));
+    add(STOP, does(runs::stop));
+    add(SCHEDULES, shows(schedules::page));
+    add(SCHEDULE, shows(schedules::one));
+    add(ADD_SCHEDULE, does(schedules::add));
+    add(SCHEDULE_DO, does(schedules::change));
+    add(UNSCHEDULE_ASK, shows(schedules::ask_remove));
+    add(UNSCHEDULE, does(schedules::remove));
+}
+
+fn setup(add: &mut Add<'_>) {
+    add(FOLDERS, shows(folders::page));
+    add(FOLDER, shows(folders::one));
+    add(ADD_FOLDER, does(folders::add));
+    add(SET_CAP, does(folders::cap));
+    add(UNFOLDER_ASK, shows(folders::ask_remove));
+    add(UNFOLDER, does(folders::remove));
+    add(ROUTE_TABLE, shows(routes::page));
+    add(WHICH, shows(routes::which));
+    add(ADD_ROUTE, does(routes::add));
+    add(UNROUTE_ASK, shows(routes::ask_remove));
+    add(UNROUTE, does(routes::remove));
+    add(ACCESS, shows(access::page));
+    add(MAY, shows(access::may));
+    add(GRANT, does(access::grant));
+    add(REVOKE_ASK, shows(access::ask_revoke));
+    add(REVOKE, does(access::revoke));
+    add(LINKS, shows(links::page));
+    add(ISSUE, does(links::issue));
+    add(UNLINK_ASK, shows(links::ask_revoke));
+    add(UNLINK, does(links::revoke));
+}
+
+fn record(add: &mut Add<'_>) {
+    add(USAGE, shows(usage::page));
+    add(AUDIT, shows(audit::page));
+    add(AUDIT_EXPORT, shows(audit::export));
+    add(AUDIT_VERIFY, shows(audit::verify));
+}
+
+/// Serves a page, of what its address says.
+fn shows<Q, F, Fut>(handler: F) -> MethodRouter<Arc<App>>
+where
+    Q: DeserializeOwned + Send + 'static,
+    F: Fn(Visit, Q) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Outcome> + Send + 'static,
+{
+    let serve = move |State(app): State<Arc<App>>, request: Request| {
+        let handler = handler.clone();
+        async move {
+            let (mut parts, _) = request.into_parts();
+            let visit = match Visit::from_request_parts(&mut parts, &app).await {
+                Ok(visit) => visit,
+                Err(instead) => return instead,
+            };
+            let query: Result<Query<Q>, QueryRejection> = Query::try_from_uri(&parts.uri);
+            let outcome = match query {
+                Ok(Query(query)) => handler(visit.clone(), query).await,
+                Err(error) => Err(Trouble::Invalid(error.body_text())),
+            };
+            visit.answer(outcome)
+        }
+    };
+    get(serve)
+}
+
+/// Serves a form.
+fn does<Q, F, Fut>(handler: F) -> MethodRouter<Arc<App>>
+where
+    Q: DeserializeOwned + Send + 'static,
+    F: Fn(Visit, Q) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Outcome> + Send + 'static,
+{
+    let serve = move |posted: Posted<Q>| {
+        let handler = handler.clone();
+        async move {
+            let Posted { visit, form } = posted;
+            let outcome = match form {
+                Ok(form) => handler(visit.clone(), form).await,
+                Err(trouble) => Err(trouble),
+            };
+            visit.answer(outcome)
+        }
+    };
+    post(serve)
+}
+
+async fn asset(State(app): State<Arc<App>>, Path(file): Path<String>) -> Response {
+    let Some(asset) = app.assets.get(&file) else {
+        return Failure::not_found("there is no such file").into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, asset.kind),
+        // Its name changes with its content.
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    (headers, asset.content).into_response()
+}
+
+/// The headers of every answer.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        // Not `no-referrer`: a browser would then send our own forms with `Origin: null`.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

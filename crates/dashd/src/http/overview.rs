@@ -1,0 +1,63 @@
+//! The first page.
+
+use super::{secrets, services};
+use crate::{
+    live,
+    look::Here,
+    pages::overview::{self as view, Overview},
+    query,
+    trouble::Trouble,
+    visit::{Outcome, Visit, page as shown},
+};
+use maud::Markup;
+use proto::{
+    Daemon, Nothing,
+    routd::{LIST_GROUPS, LIST_TURNS, ListTurns, TurnEnd},
+};
+use std::time::Duration;
+
+/// How often what is shown is asked again.
+const EVERY: Duration = Duration::from_secs(3);
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// Turns that failed that are counted.
+const FAILED_MAX: u32 = 100;
+
+/// What is wrong, and how much there is to do; for a person, their folders.
+pub(super) async fn page(visit: Visit, _: query::None) -> Outcome {
+    if !visit.is_operator() {
+        let groups = visit.call(Daemon::Routd, &LIST_GROUPS, &Nothing {}).await?.groups;
+        return shown(Here::Overview, "Your folders", view::of_person(&groups));
+    }
+    let board = board(visit.clone()).await?;
+    let body = live::part(&visit, "/dash/now", "State of the instance", &board);
+    shown(Here::Overview, "Overview", body)
+}
+
+/// The same, kept up to date.
+pub(super) async fn now(visit: Visit, _: query::None) -> Outcome {
+    live::follow(visit, EVERY, board)
+}
+
+async fn board(visit: Visit) -> Result<Markup, Trouble> {
+    let now = visit.app.clock.now();
+    let nothing = Nothing {};
+    let failed = ListTurns {
+        outcome: Some(TurnEnd::Failed),
+        since: Some(now.plus(-DAY_MS)),
+        limit: Some(FAILED_MAX),
+        ..ListTurns::default()
+    };
+    let services = services::ask(&visit).await?;
+    let secrets = secrets::ask(&visit).await?;
+    let routd = visit.call(Daemon::Routd, &proto::routd::STATUS, &nothing).await;
+    let runed = visit.call(Daemon::Runed, &proto::runed::STATUS, &nothing).await;
+    let failed = visit.call(Daemon::Routd, &LIST_TURNS, &failed).await;
+    Ok(view::board(&Overview {
+        services,
+        secrets,
+        routd: routd.map_err(|trouble| trouble.line()),
+        runed: runed.map_err(|trouble| trouble.line()),
+        // That routd is away is said already.
+        failed: failed.map(|page| page.turns).unwrap_or_default(),
+    }))
+}

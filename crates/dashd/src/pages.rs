@@ -1,0 +1,14 @@
+//! The pages, of what the owners said. Pure.
+
+pub(crate) mod access;
+pub(crate) mod audit;
+pub(crate) mod conversations;
+pub(crate) mod folders;
+pub(crate) mod links;
+pub(crate) mod overview;
+pub(crate) mod routes;
+pub(crate) mod runs;
+pub(crate) mod schedules;
+pub(crate) mod secrets;
+pub(crate) mod services;
+pub(crate) mod usage;

@@ -1,0 +1,111 @@
+//! Folders: what runs their turns, what they remember, what they may spend.
+
+use crate::{
+    chart,
+    parts::{Mark, address, code, facts, mark, or_dash, table},
+    shown::{dollars, grouped, time},
+};
+use maud::{Markup, html};
+use proto::{
+    routd::{Cap, CapLimits, Group, Spent},
+    turn::Harness,
+};
+
+/// The harnesses, as a form offers them.
+pub(crate) const HARNESSES: [(&str, &str); 5] = [
+    ("", "the instance's default"),
+    ("offline", "offline"),
+    ("command", "command"),
+    ("claude", "claude"),
+    ("builtin", "builtin"),
+];
+
+/// Folders, by name.
+pub(crate) fn list(groups: &[&Group], caps: &[Cap]) -> Markup {
+    let row = |group: &&Group| {
+        let cap = caps.iter().find(|cap| cap.folder == group.folder);
+        vec![
+            html! {
+                a href=(address("/dash/folders/one", &[("folder", group.folder.as_str())])) { (group.folder) }
+            },
+            harness(group),
+            or_dash(group.model.as_deref()),
+            html! {
+                @match cap {
+                    Some(cap) => { (spent(&cap.today)) small { "of " (limits(&cap.limits)) } }
+                    None => span.quiet { "no cap" },
+                }
+            },
+            time(group.created_at),
+        ]
+    };
+    let heads = ["Folder", "Harness", "Model", "Spent today", "Since"];
+    table("Folders", &heads, groups.iter().map(row).collect(), "No folder is like that.")
+}
+
+fn harness(group: &Group) -> Markup {
+    match group.harness.map(Harness::name) {
+        Some(name) => html! { (name) },
+        None => html! { span.quiet { "default" } },
+    }
+}
+
+/// What a folder is.
+pub(crate) fn one(group: &Group, memory: Result<&str, &str>) -> Markup {
+    html! {
+        (facts(&[
+            ("Harness", harness(group)),
+            ("Command", if group.command.is_empty() { or_dash(None) } else { code(group.command.join(" ")) }),
+            ("Model", or_dash(group.model.as_deref())),
+            ("Since", time(group.created_at)),
+        ]))
+        h2 { "What its agent remembers" }
+        @match memory {
+            Ok("") => p.empty { "Nothing." },
+            Ok(text) => pre.log tabindex="0" { (text) },
+            Err(why) => p.alert { (why) },
+        }
+    }
+}
+
+/// What a folder may spend, and has spent.
+pub(crate) fn cap(cap: Option<&Cap>) -> Markup {
+    let Some(cap) = cap else {
+        return html! { p { (mark(Mark::Quiet, "no cap")) " What this folder spends is counted, and not limited." } };
+    };
+    let limits = &cap.limits;
+    html! {
+        ul.meters {
+            @if let Some(limit) = limits.daily_micro_dollars {
+                li { (chart::meter("today", cap.today.micro_dollars, limit, dollars)) }
+            }
+            @if let Some(limit) = limits.monthly_micro_dollars {
+                li { (chart::meter("this month", cap.this_month.micro_dollars, limit, dollars)) }
+            }
+            @if let Some(limit) = limits.daily_tokens {
+                li { (chart::meter("tokens today", cap.today.tokens, limit, grouped)) }
+            }
+            @if let Some(limit) = limits.monthly_tokens {
+                li { (chart::meter("tokens this month", cap.this_month.tokens, limit, grouped)) }
+            }
+        }
+    }
+}
+
+pub(crate) fn spent(spent: &Spent) -> Markup {
+    html! { (dollars(spent.micro_dollars)) ", " (grouped(spent.tokens)) " tokens" }
+}
+
+pub(crate) fn limits(limits: &CapLimits) -> String {
+    let money =
+        |limit: Option<u64>, of: &str| limit.map(|limit| format!("{} {of}", dollars(limit)));
+    let tokens =
+        |limit: Option<u64>, of: &str| limit.map(|limit| format!("{} tokens {of}", grouped(limit)));
+    let all = [
+        money(limits.daily_micro_dollars, "a day"),
+        money(limits.monthly_micro_dollars, "a month"),
+        tokens(limits.daily_tokens, "a day"),
+        tokens(limits.monthly_tokens, "a month"),
+    ];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}

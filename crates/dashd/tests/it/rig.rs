@@ -1,0 +1,187 @@
+//! dashd, a routd, and the edge and authd as far as dashd meets them.
+
+use auth::Kind;
+use axum::{Router, routing::post};
+use kit::{
+    Api, Context, Peers,
+    testing::{Rig, Serving, TestAuthority, serve_daemon, serve_router},
+};
+use proto::{
+    Daemon, Endpoint,
+    authd::{Token, USER_TOKEN, UserTokenRequest},
+    routd::{ADD_GROUP, ADD_RULE, AclEffect, AclRule, NewGroup, NewMessage, POST_MESSAGE},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
+use tempfile::TempDir;
+
+pub const CHANNEL_SECRET: &str = "channel-secret-of-the-tests";
+/// The host that the browser asked, as the edge says.
+pub const HOST: &str = "dash.example";
+
+/// The operator, and what the edge hands on for them.
+pub const OPERATOR: &str = "operator:local";
+/// Somebody who administers `corp/eng` and what lies below it.
+pub const ANN: &str = "user:ann";
+/// Somebody who administers nothing.
+pub const BOB: &str = "user:bob";
+
+pub struct Dash {
+    pub authority: TestAuthority,
+    _routd: Context,
+    routd_url: Serving,
+    serving: Serving,
+    http: reqwest::Client,
+    _authd: Serving,
+    _dirs: [TempDir; 2],
+}
+
+/// authd's endpoint: an act is `act:SUBJECT`, and `act:over` is of a session that has ended.
+async fn user_token(
+    authority: TestAuthority,
+    _: kit::Caller,
+    asked: UserTokenRequest,
+) -> Result<Token, kit::Failure> {
+    let subject = asked.act.strip_prefix("act:").unwrap_or_default().to_owned();
+    if subject == "over" {
+        return Err(kit::Failure::unauthorized("the session has ended").code("session_over"));
+    }
+    let (kind, scopes): (Kind, Vec<&str>) = if subject.starts_with("operator:") {
+        (Kind::Operator, vec!["*:*"])
+    } else {
+        let scopes = auth::person_scopes(asked.audience).iter().map(auth::Scope::as_str);
+        (Kind::User, scopes.collect())
+    };
+    Ok(Token {
+        token: authority.token(&subject, &[asked.audience], kind, &scopes),
+        token_type: "Bearer".into(),
+        expires_in: 300,
+        scope: Vec::new(),
+        fingerprint_key: None,
+    })
+}
+
+impl Dash {
+    pub async fn new() -> Self {
+        let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let rig = Rig::new(Daemon::Routd, dirs[0].path())
+            .secret("CHANNEL_SECRET", CHANNEL_SECRET)
+            .secret("SECRETS_KEY", "0123456789abcdef0123456789abcdef-one")
+            // Nobody runs what the messages ask for.
+            .peer(Daemon::Runed, "http://127.0.0.1:1");
+        let (routd, authority) = rig.build().await;
+        let router = routd::start(routd.clone()).await.unwrap();
+        let routd_url = serve_daemon(&routd, router).await;
+        let authd = authd(&authority).await;
+        let rig = Rig::new(Daemon::Dashd, dirs[1].path())
+            .authority(&authority)
+            .peer(Daemon::Routd, &routd_url.url)
+            .peer(Daemon::Authd, &authd.url)
+            .peer(Daemon::Runed, "http://127.0.0.1:1");
+        let (context, _) = rig.build().await;
+        let router = dashd::start(context.clone()).await.unwrap();
+        let serving = serve_daemon(&context, router).await;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .unwrap();
+        let dash =
+            Self { authority, _routd: routd, routd_url, serving, http, _authd: authd, _dirs: dirs };
+        for folder in ["corp/eng", "corp/eng/sre", "corp/ops", "other"] {
+            let folder = folder.parse().unwrap();
+            let new =
+                NewGroup { folder, jid: None, harness: None, command: Vec::new(), model: None };
+            dash.call(&ADD_GROUP, &new).await;
+        }
+        for scope in ["corp/eng", "corp/eng/**"] {
+            let (principal, action) = (ANN.to_owned(), "admin".to_owned());
+            let rule = AclRule { principal, action, scope: scope.into(), effect: AclEffect::Allow };
+            dash.call(&ADD_RULE, &rule).await;
+        }
+        dash
+    }
+
+    /// Calls routd as the operator, past dashd.
+    pub async fn call<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint<Req, Res>,
+        request: &Req,
+    ) -> Res {
+        let url = [(Daemon::Routd, self.routd_url.url.clone())].into();
+        let peers = Peers::with_token(kit::http_client().unwrap(), url, &self.authority.operator());
+        peers.get(Daemon::Routd).call(endpoint, request).await.unwrap()
+    }
+
+    /// Somebody writes in a chat.
+    pub async fn say(&self, chat: &str, id: &str, text: &str) {
+        let message: NewMessage = serde_json::from_value(serde_json::json!({
+            "id": id, "chat_jid": chat, "sender": "telegram:user/7", "sender_name": "Eve",
+            "content": text,
+        }))
+        .unwrap();
+        self.call(&POST_MESSAGE, &message).await;
+    }
+
+    /// A request as the edge passes it on for `subject`.
+    pub fn request(&self, method: &str, path: &str, subject: &str) -> reqwest::RequestBuilder {
+        let request =
+            self.http.request(method.parse().unwrap(), format!("{}{path}", self.serving.url));
+        request
+            .header("x-arizuko-edge", self.authority.service(Daemon::Proxyd))
+            .header("x-user-subject", subject)
+            .header("x-user-act", format!("act:{subject}"))
+            .header("x-forwarded-host", HOST)
+            .header("x-forwarded-proto", "https")
+            .header("cookie", format!("arizuko_dash={}", browser(subject)))
+    }
+
+    /// A request that did not come by the edge.
+    pub fn bare(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.get(format!("{}{path}", self.serving.url))
+    }
+
+    /// A page for `subject`: its status and its text.
+    pub async fn get(&self, path: &str, subject: &str) -> (u16, String) {
+        let answer = self.request("GET", path, subject).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The code of the forms of `subject`.
+    pub async fn code(&self, subject: &str) -> String {
+        let (_, page) = self.get("/dash/schedules", subject).await;
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// Sends a form as a browser does from a page of `subject`'s: the status, and where it leads or what it says.
+    pub async fn post(&self, path: &str, subject: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        let code = self.code(subject).await;
+        let mut all = vec![("csrf", code.as_str())];
+        all.extend(fields);
+        let request = self.request("POST", path, subject).header("sec-fetch-site", "same-origin");
+        let request = request.header("origin", format!("https://{HOST}")).form(&all);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let place = answer.headers().get("location").map(|at| at.to_str().unwrap().to_owned());
+        (status, place.unwrap_or(answer.text().await.unwrap()))
+    }
+}
+
+/// The browser of each.
+fn browser(subject: &str) -> String {
+    let mut hex: String = subject.bytes().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(32);
+    format!("{hex:0<32}")
+}
+
+async fn authd(authority: &TestAuthority) -> Serving {
+    let dir = TempDir::new().unwrap();
+    let rig = Rig::new(Daemon::Authd, dir.path()).authority(authority);
+    let (context, _) = rig.build().await;
+    let mut api = Api::new(&context);
+    api.mount(USER_TOKEN, authority.clone(), user_token);
+    let never = Router::new().route("/never", post(|| async {}));
+    serve_router(api.into_router().merge(never)).await
+}
