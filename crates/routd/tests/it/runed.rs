@@ -131,7 +131,9 @@ impl FakeRuned {
 }
 
 fn started(request: &StartRun, run: &Run) -> Started {
-    let TurnEndpoint::UnixSocket { directory } = &request.endpoint;
+    let TurnEndpoint::UnixSocket { directory } = &request.endpoint else {
+        panic!("not a socket")
+    };
     Started {
         id: run.id.to_string(),
         turn_id: request.turn_id.to_string(),
