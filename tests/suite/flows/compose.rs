@@ -14,7 +14,7 @@ use std::{
 
 /// The program, with `ant` as its entry point, and the directory that the daemons' own image has.
 const IMAGE: &str = "arizuko-compose:1";
-const DAEMONS: [&str; 6] = ["authd", "routd", "runed", "timed", "webd", "proxyd"];
+const DAEMONS: [&str; 7] = ["authd", "routd", "runed", "timed", "onbod", "webd", "proxyd"];
 
 /// Compose, in whichever form it is here.
 fn compose() -> Option<Vec<&'static str>> {
