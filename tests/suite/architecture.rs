@@ -62,8 +62,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     (
         "axum",
         &[
-            "kit", "authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "proxyd", "adapter",
-            "teled", "slakd",
+            "kit", "authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "proxyd",
+            "adapter", "teled", "slakd",
         ],
         "HTTP is kit's and each daemon's http.rs",
     ),

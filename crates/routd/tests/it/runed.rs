@@ -131,9 +131,7 @@ impl FakeRuned {
 }
 
 fn started(request: &StartRun, run: &Run) -> Started {
-    let TurnEndpoint::UnixSocket { directory } = &request.endpoint else {
-        panic!("not a socket")
-    };
+    let TurnEndpoint::UnixSocket { directory } = &request.endpoint else { panic!("not a socket") };
     Started {
         id: run.id.to_string(),
         turn_id: request.turn_id.to_string(),
