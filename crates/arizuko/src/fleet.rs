@@ -108,11 +108,7 @@ impl Fleet {
 
 /// Whether nobody is there, of a daemon that need not be there. One that is there and silent is another matter.
 pub fn is_off(daemon: Daemon, error: &PeerError) -> bool {
-    let refused = |error: &PeerError| match error {
-        PeerError::Unreachable { source, .. } => source.is_connect() && !source.is_timeout(),
-        _ => false,
-    };
-    daemon.is_optional() && refused(error)
+    daemon.is_optional() && error.is_nobody()
 }
 
 async fn one(session: &Session, daemon: Daemon, ask: Ask<'_>) -> Result<DaemonSecrets, PeerError> {

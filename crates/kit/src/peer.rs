@@ -101,6 +101,14 @@ impl PeerError {
         }
     }
 
+    /// Whether nobody is there: the connection was refused. One who is there and silent is another matter.
+    pub fn is_nobody(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_connect() && !source.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// When to try again, if the peer said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -9,7 +9,7 @@ use crate::{
     trouble::Trouble,
     visit::{Outcome, Visit, page as shown},
 };
-use kit::Peer;
+use kit::{Peer, PeerError};
 use maud::html;
 use proto::{
     Daemon, Endpoint, Nothing,
@@ -39,6 +39,8 @@ pub(super) async fn all<Req: Serialize, Res: DeserializeOwned>(
             Err(Trouble::Owner(error)) if matches!(error.status(), Some(401 | 403)) => {
                 return Err(Trouble::Owner(error));
             }
+            // An instance may do without it, and does.
+            Err(Trouble::Owner(error)) if daemon.is_optional() && error.is_nobody() => {}
             answer => all.push((daemon, answer.map_err(|trouble| trouble.line()))),
         }
     }
@@ -65,12 +67,13 @@ async fn one(daemon: Daemon, peer: Peer) -> Service {
     let (health, ready) =
         futures::future::join(peer.call(&HEALTH, &nothing), peer.call(&READY, &nothing)).await;
     let url = peer.url().to_owned();
+    let nobody = health.as_ref().is_err_and(PeerError::is_nobody);
     let said = match (health, ready) {
         (Ok(health), Ok(ready)) => Ok((health, ready)),
         // Before it first can work it says so with a 503, whose problem has the reasons.
         (Err(error), _) | (_, Err(error)) => Err(Trouble::Owner(error).line()),
     };
-    Service { daemon, url, said }
+    Service { daemon, url, said, is_off: daemon.is_optional() && nobody }
 }
 
 /// The daemons.

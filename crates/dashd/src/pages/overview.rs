@@ -114,8 +114,8 @@ pub(crate) fn board(all: &Overview) -> Markup {
 }
 
 fn tiles(all: &Overview) -> Markup {
-    let ready = all.services.iter().filter(|s| s.state().0 != Mark::Bad).count();
-    let known = all.services.len();
+    let ready = all.services.iter().filter(|s| !s.is_off && s.state().0 != Mark::Bad).count();
+    let known = all.services.iter().filter(|s| !s.is_off).count();
     let how = if ready < known { Mark::Bad } else { Mark::Quiet };
     let some = |count: u64, how| if count > 0 { how } else { Mark::Quiet };
     html! {

@@ -19,12 +19,15 @@ pub(crate) struct Service {
     pub(crate) url: String,
     /// What it said, or why it did not.
     pub(crate) said: Result<(Health, Ready), String>,
+    /// Whether nobody is there, and the instance can do without it.
+    pub(crate) is_off: bool,
 }
 
 impl Service {
     /// How it stands, in a word.
     pub(crate) fn state(&self) -> (Mark, &'static str) {
         match &self.said {
+            Err(_) if self.is_off => (Mark::Quiet, "not running"),
             Err(_) => (Mark::Bad, "away"),
             Ok((_, ready)) if !ready.ready => (Mark::Bad, "not ready"),
             Ok((_, ready)) if !ready.degraded.is_empty() => (Mark::Bad, "degraded"),
@@ -36,6 +39,7 @@ impl Service {
     /// What is wrong with it, in sentences.
     pub(crate) fn troubles(&self) -> Vec<String> {
         match &self.said {
+            Err(_) if self.is_off => Vec::new(),
             Err(why) => vec![why.clone()],
             Ok((_, ready)) if !ready.ready => {
                 ready.waiting_for.iter().map(|what| format!("it waits for {what}")).collect()
