@@ -107,13 +107,13 @@ async fn a_rotation_is_seen_on_every_daemon_by_whoever_is_logged_in_and_by_nobod
         while let Some(chunk) = stream.chunk().await.unwrap() {
             text.push_str(&String::from_utf8_lossy(&chunk));
             let newest = text.rsplit("\n\n").find(|event| generations(event).is_some());
-            if newest.and_then(generations) == Some(2) {
+            if newest.and_then(generations) == Some(4) {
                 return true;
             }
         }
         false
     };
-    assert_eq!(tokio::time::timeout(LIMIT, seen).await, Ok(true), "both take the new value");
+    assert_eq!(tokio::time::timeout(LIMIT, seen).await, Ok(true), "all take the new value");
     for value in [before, suite.dotenv("CHANNEL_SECRET"), suite.dotenv("SECRETS_KEY")] {
         assert!(!text.contains(&value), "a value is on the page");
     }
@@ -182,8 +182,8 @@ async fn an_open_page_follows_a_rotation_and_answers_while_one_types() {
     browser.open(&format!("{}/dash/secrets", suite.edge())).await;
     browser.run("window.sameDocument = true").await;
     suite.ok(&["secrets", "rotate", "CHANNEL_SECRET"]);
-    let taken = "return document.body.innerText.split('both accepted').length === 3";
-    browser.until("routd and webd take the new value", taken).await;
+    let taken = "return document.body.innerText.split('both accepted').length === 5";
+    browser.until("all four take the new value", taken).await;
     assert_eq!(browser.run("return window.sameDocument === true").await, true, "without a reload");
     browser.open(&format!("{}/dash/routes", suite.edge())).await;
     browser.type_into("#jid", "telegram:group/7").await;
