@@ -39,6 +39,9 @@ const REMEMBERED_MAX: usize = 4096;
 /// Questions to runed at once; strangers wait behind each other.
 const QUESTIONS: usize = 16;
 
+/// How long connections have at the stop.
+const AT_THE_END: Duration = Duration::from_secs(5);
+
 /// The listener's certificate and its key, as they are sealed.
 #[derive(Serialize, Deserialize)]
 struct Pair {
@@ -165,7 +168,15 @@ impl Pods {
 pub(crate) async fn serve(app: Arc<App>, listening: Listening) {
     let stop = app.context.stop.clone();
     let admit = move |token| admit(app.clone(), token);
-    serve_attached(listening.listener, listening.tls, stop, admit).await;
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(AT_THE_END).await;
+    };
+    tokio::select! {
+        () = serve_attached(listening.listener, listening.tls, stop.clone(), admit) => {}
+        // Whoever has not said by now who it is.
+        () = late => {}
+    }
 }
 
 /// What the bearer of a token is served: its attempt, if no other pod has it.

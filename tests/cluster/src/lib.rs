@@ -2,7 +2,8 @@
 //! stand-in for the kubelet, which runs a pod's command as a process or in a container of a Docker engine.
 //!
 //! What it does not do, nobody here takes for granted: it has the resources that agents' pods need, and no admission,
-//! no quotas, no events, no nodes but one. Clients that nobody here wrote talk to it in `tests/it`.
+//! no quotas, no events, no nodes but one. Clients that nobody here wrote talk to it in runed's
+//! tests (`kubernetes/clients.rs`).
 
 #![allow(
     clippy::unwrap_used,

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+mod clients;
 mod faults;
 
 /// The image of these tests. Its entry point runs the file `script` of the home.
