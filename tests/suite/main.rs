@@ -10,6 +10,7 @@
 
 mod access;
 mod architecture;
+mod deploy;
 mod flows;
 mod harness;
 mod tidy;

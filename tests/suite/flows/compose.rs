@@ -1,5 +1,5 @@
-//! `deploy/compose` as an operator uses it: a container for each daemon, secrets in mounted directories. Where no engine
-//! or no Compose answers, this says so and proves nothing.
+//! `deploy/compose` as an operator uses it: a container for each daemon, secrets in mounted directories; and the pod of
+//! `deploy/kubernetes`, with the engine for a kubelet. Where no engine or no Compose answers, this says so and proves nothing.
 
 use super::docker::has;
 use crate::harness::{Chat, eventually, reply_of};
@@ -10,11 +10,20 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::OnceLock,
 };
 
 /// The program, with `ant` as its entry point, and the directory that the daemons' own image has.
 const IMAGE: &str = "arizuko-compose:1";
-const DAEMONS: [&str; 7] = ["authd", "routd", "runed", "timed", "onbod", "webd", "proxyd"];
+const DAEMONS: [&str; 10] = [
+    "authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd",
+];
+
+/// Whether there is an engine, with the image in it. Made once.
+fn has_image() -> bool {
+    static HERE: OnceLock<bool> = OnceLock::new();
+    *HERE.get_or_init(|| has(IMAGE, |root| fs::create_dir_all(root.join("srv/data"))))
+}
 
 /// Compose, in whichever form it is here.
 fn compose() -> Option<Vec<&'static str>> {
@@ -156,7 +165,7 @@ fn told(out: &Output, args: &[&str]) -> String {
 #[test]
 fn a_container_for_each_daemon_answers_and_takes_up_secrets_that_are_swapped_in_its_directory() {
     let Some(compose) = compose() else { return };
-    if !has(IMAGE, |root| fs::create_dir_all(root.join("srv/data"))) {
+    if !has_image() {
         return;
     }
     let place = Composed::new(compose);
@@ -224,7 +233,7 @@ fn nobody_has_what_is_not_theirs(place: &Composed) {
         assert!(secrets.next().is_none(), "{daemon}: {sources:?}");
         let has_engine = sources.iter().any(|source| source.contains("docker.sock"));
         assert_eq!(has_engine, daemon == "runed", "{daemon}: {sources:?}");
-        let keeps = ["authd", "routd", "runed"].contains(&daemon);
+        let keeps = !["timed", "webd", "proxyd"].contains(&daemon);
         let has_data = sources.iter().any(|source| source.ends_with("/data"));
         assert_eq!(has_data, keeps, "{daemon}: {sources:?}");
         let host = &container["HostConfig"];
@@ -235,4 +244,35 @@ fn nobody_has_what_is_not_theirs(place: &Composed) {
         let ports = host["PortBindings"].as_object().map_or(0, serde_json::Map::len);
         assert_eq!(ports > 0, daemon == "proxyd", "{daemon}: {host}");
     }
+}
+
+#[test]
+fn the_pod_of_the_manifests_starts_answers_and_takes_up_a_secret_that_changes() {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("pod: not verified (files of a kubelet's are root's)");
+        return;
+    }
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ci-tools/bin/python3");
+    let mut places = [std::env::var_os("DEPLOY_PYTHON").map(PathBuf::from), Some(installed)]
+        .into_iter()
+        .flatten()
+        .chain([PathBuf::from("python3")]);
+    let has = |python: &PathBuf| {
+        let mut asked = Command::new(python);
+        asked.args(["-c", "import yaml"]).stderr(Stdio::null());
+        asked.status().is_ok_and(|status| status.success())
+    };
+    let Some(python) = places.find(has) else {
+        eprintln!("pod: not verified (no PyYAML)");
+        return;
+    };
+    if !has_image() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/pod.py");
+    let mut command = Command::new(python);
+    command.arg(script).args(["--image", IMAGE, "--program", "/bin/arizuko"]);
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
 }
