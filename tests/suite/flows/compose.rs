@@ -15,9 +15,8 @@ use std::{
 
 /// The program, with `ant` as its entry point, and the directory that the daemons' own image has.
 const IMAGE: &str = "arizuko-compose:1";
-const DAEMONS: [&str; 10] = [
-    "authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd",
-];
+const DAEMONS: [&str; 10] =
+    ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd"];
 
 /// Whether there is an engine, with the image in it. Made once.
 fn has_image() -> bool {
