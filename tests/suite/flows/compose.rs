@@ -232,7 +232,7 @@ fn nobody_has_what_is_not_theirs(place: &Composed) {
         assert!(secrets.next().is_none(), "{daemon}: {sources:?}");
         let has_engine = sources.iter().any(|source| source.contains("docker.sock"));
         assert_eq!(has_engine, daemon == "runed", "{daemon}: {sources:?}");
-        let keeps = !["timed", "webd", "proxyd"].contains(&daemon);
+        let keeps = !["timed", "webd", "dashd", "proxyd"].contains(&daemon);
         let has_data = sources.iter().any(|source| source.ends_with("/data"));
         assert_eq!(has_data, keeps, "{daemon}: {sources:?}");
         let host = &container["HostConfig"];
