@@ -87,7 +87,9 @@ fn cut(
         // The next piece has more room, and the words stay together.
         return None;
     }
-    halves(block, best(&text, furthest, is_code))
+    let at = best(&text, furthest, is_code);
+    // So does a grapheme that fits there.
+    (piece.is_empty() || is_boundary(&text, at)).then(|| halves(block, at)).flatten()
 }
 
 /// Where to cut, no later than `furthest`.
@@ -116,14 +118,16 @@ fn best(text: &str, furthest: usize, is_code: bool) -> usize {
 
 /// Whether what stands at `at` is a grapheme of its own, so that it may go.
 fn is_clean(text: &str, at: usize) -> bool {
-    let is_boundary = |at| GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0);
-    is_boundary(at) == Ok(true) && is_boundary(at + 1) == Ok(true)
+    is_boundary(text, at) && is_boundary(text, at + 1)
+}
+
+fn is_boundary(text: &str, at: usize) -> bool {
+    GraphemeCursor::new(at, text.len(), true).is_boundary(text, 0) == Ok(true)
 }
 
 /// The last end of a grapheme at or before `furthest`; `furthest` itself where the first grapheme is longer.
 fn grapheme(text: &str, furthest: usize) -> usize {
-    let mut cursor = GraphemeCursor::new(furthest, text.len(), true);
-    if cursor.is_boundary(text, 0) == Ok(true) {
+    if is_boundary(text, furthest) {
         return furthest;
     }
     let start = text[..furthest].grapheme_indices(true).next_back().map(|(at, _)| at);

@@ -81,6 +81,13 @@ fn a_grapheme_stays_whole() {
     }
 }
 
+#[test]
+fn a_grapheme_that_does_not_fit_behind_what_is_there_begins_the_next_piece() {
+    let text = "```sh\nls -l\n\nexit\n```\n\n👩‍👩‍👧‍👦[l](https://x.example/)";
+    let pieces = cut_text(text, 19);
+    assert!(pieces.iter().any(|piece| piece.contains("👩‍👩‍👧‍👦")), "{pieces:?}");
+}
+
 fn graphemes(text: &str) -> Vec<String> {
     let whole = text.graphemes(true).filter(|one| !one.chars().all(char::is_whitespace));
     whole.map(str::to_owned).collect()
