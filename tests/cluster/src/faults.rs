@@ -64,7 +64,7 @@ impl Faults {
     }
 
     /// What goes wrong with the next call.
-    pub fn next(&mut self) -> Option<Fault> {
+    pub fn fault(&mut self) -> Option<Fault> {
         if self.random.random_range(0..100) >= self.percent {
             return None;
         }

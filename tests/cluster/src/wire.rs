@@ -83,7 +83,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     if let Some(refusal) = unless_allowed(&shared, &who, &asked) {
         return Ok(refusal);
     }
-    let fault = (who.username == ACCOUNT).then(|| lock(&shared.faults).next()).flatten();
+    let fault = (who.username == ACCOUNT).then(|| lock(&shared.faults).fault()).flatten();
     match fault {
         Some(Fault::TooMany) => {
             let mut said = status(429, "TooManyRequests", "too many requests, please try again");

@@ -14,7 +14,7 @@ use proto::{
 fn limited(stage: &Stage, folder: &str) -> String {
     let scopes = ["conversations:read", "turns:read"];
     let folder = Some(folder.parse().unwrap());
-    stage.authority.limited("user:ann", &[Daemon::Routd], auth::Kind::User, &scopes, folder)
+    stage.authority.limited("operator:ann", &[Daemon::Routd], auth::Kind::Operator, &scopes, folder)
 }
 
 async fn chats(stage: &Stage, asked: ListChats, token: &str) -> (Vec<String>, Option<i64>) {

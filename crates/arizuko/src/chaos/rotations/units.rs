@@ -161,7 +161,7 @@ mod tests {
         let both: BTreeSet<String> =
             names(SourceKind::Dotenv).union(&names(SourceKind::Directory)).cloned().collect();
         let platform = ["DASHD", "TELED", "SLAKD", "AUTHD"];
-        // What a vendor issues, and what adapters show their platform: here a platform is played without them.
+        // What a vendor or a provider issues, and what adapters show their platform: it is played without them here.
         let vendors = [
             "ANTHROPIC_API_KEY",
             "CLAUDE_CODE_OAUTH_TOKEN",
@@ -171,6 +171,8 @@ mod tests {
             "SLACK_BOT_TOKEN",
             "SLACK_APP_TOKEN",
             "SLACK_SIGNING_SECRET",
+            "OIDC_CLIENT_SECRET",
+            "GITHUB_CLIENT_SECRET",
         ];
         for program in PROGRAMS {
             for need in bundles(program).into_iter().flat_map(|bundle| bundle.needs()) {
