@@ -18,14 +18,14 @@ pub(crate) struct Asset {
 pub(crate) struct AssetPaths {
     pub(crate) style: String,
     pub(crate) icon: String,
-    /// htmx first, then its extensions.
-    pub(crate) scripts: [String; 3],
+    /// htmx and its extensions.
+    pub(crate) script: String,
 }
 
 /// The files that were built into the program.
 #[derive(Debug)]
 pub(crate) struct Assets {
-    files: [Asset; 5],
+    files: [Asset; 3],
     pub(crate) paths: AssetPaths,
 }
 
@@ -40,13 +40,19 @@ impl Assets {
         );
         let style = asset("dash", "css", "text/css; charset=utf-8", style);
         let icon = asset("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg"));
-        let htmx = asset("htmx", "js", SCRIPT, include_str!("../assets/htmx.min.js"));
-        let csp = asset("hx-csp", "js", SCRIPT, include_str!("../assets/hx-csp.min.js"));
-        let sse = asset("hx-sse", "js", SCRIPT, include_str!("../assets/hx-sse.min.js"));
+        // One file: htmx looks through the page as soon as it has run, and must know its extensions by then.
+        let htmx = concat!(
+            include_str!("../assets/htmx.min.js"),
+            ";\n",
+            include_str!("../assets/hx-csp.min.js"),
+            ";\n",
+            include_str!("../assets/hx-sse.min.js")
+        );
+        let htmx = asset("htmx", "js", SCRIPT, htmx);
         let path = |asset: &Asset| format!("/dash/assets/{}", asset.name);
-        let scripts = [path(&htmx), path(&csp), path(&sse)];
-        let paths = AssetPaths { style: path(&style), icon: path(&icon), scripts };
-        Self { files: [style, icon, htmx, csp, sse], paths }
+        let script = path(&htmx);
+        let paths = AssetPaths { style: path(&style), icon: path(&icon), script };
+        Self { files: [style, icon, htmx], paths }
     }
 
     /// The file of this name.

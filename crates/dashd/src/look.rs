@@ -87,9 +87,7 @@ impl Frame<'_> {
                     title { (self.title) " · " (self.instance) }
                     link rel="icon" type="image/svg+xml" href=(self.assets.icon);
                     link rel="stylesheet" href=(self.assets.style);
-                    @for script in &self.assets.scripts {
-                        script defer nonce=(self.nonce) src=(script) {}
-                    }
+                    script defer nonce=(self.nonce) src=(self.assets.script) {}
                 }
                 body {
                     a.skip href="#main" { "Skip to the content" }
