@@ -40,6 +40,8 @@ pub(super) struct Exit {
 /// Reads a container's state.
 pub(super) fn seen(state: ContainerState) -> Seen {
     let since_ms = state.started_at.as_deref().and_then(time_ms);
+    // A busy engine notes a short container's start after its end.
+    let not_before = |ended: i64| since_ms.map_or(ended, |since| since.max(ended));
     match state.status {
         Some(Status::CREATED) => Seen::Made,
         Some(Status::EXITED | Status::DEAD) => Seen::Ended(Exit {
@@ -47,7 +49,7 @@ pub(super) fn seen(state: ContainerState) -> Seen {
             oom: state.oom_killed == Some(true),
             error: state.error.filter(|error| !error.is_empty()),
             started_at_ms: since_ms,
-            ended_at_ms: state.finished_at.as_deref().and_then(time_ms),
+            ended_at_ms: state.finished_at.as_deref().and_then(time_ms).map(not_before),
         }),
         Some(Status::REMOVING) => Seen::Going,
         status => Seen::Running { paused: status == Some(Status::PAUSED), since_ms },
@@ -116,6 +118,10 @@ mod tests {
         assert_eq!(seen(state(Status::REMOVING)), Seen::Going);
         let gone = Exit { code: 3, started_at_ms: since_ms, ..Exit::default() };
         assert_eq!(seen(state(Status::DEAD)), Seen::Ended(gone));
+        let mut short = state(Status::EXITED);
+        short.finished_at = Some("2026-05-01T10:00:00.100000000Z".into());
+        let Seen::Ended(ended) = seen(short) else { panic!("it has ended") };
+        assert_eq!(ended.ended_at_ms, since_ms, "nothing ends before it starts");
         // What a newer engine may say and is not known here is taken for running: it is not started again.
         assert!(matches!(seen(ContainerState::default()), Seen::Running { .. }));
     }

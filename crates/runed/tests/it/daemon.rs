@@ -393,13 +393,14 @@ async fn with_no_backend_every_run_is_refused_and_says_what_to_set() {
     assert!(run.detail.unwrap().contains("CONTAINER_BACKEND"));
     assert!(!home(&machine, "corp").join("ran").exists());
 
+    let machine = Machine::new(Without::default());
     let (context, _) = Rig::new(Daemon::Runed, machine.data())
         .setting("CONTAINER_BACKEND", "kubernetes")
         .build()
         .await;
     let error = runed::start_with(context, programs(&machine)).await.unwrap_err();
     assert_eq!(error.exit_code(), 78);
-    assert!(error.to_string().contains("kubernetes"), "{error}");
+    assert!(error.to_string().contains("no image of agents is named"), "{error}");
 }
 
 #[tokio::test]
