@@ -30,8 +30,7 @@ pub(crate) async fn run(app: Arc<App>) {
                 BACKSTOP
             }
             Err(trouble) => {
-                tracing::warn!(trouble, "onbod could not be told of newcomers");
-                app.context.health.degraded("newcomers", Some(trouble));
+                trouble.show(&app);
                 let wait = pause;
                 pause = (pause * 2).min(PAUSE_LONGEST);
                 // Not woken by the next message: strangers do not say how often onbod is tried.
@@ -49,9 +48,29 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
+/// Why onbod was not told.
+enum Trouble {
+    /// It does not run, as in an instance that lets nobody in: what waits for it is no fault.
+    Nobody(String),
+    /// It runs, and does not take what it is told; or the rows cannot be read.
+    Fault(String),
+}
+
+impl Trouble {
+    fn show(self, app: &App) {
+        match self {
+            Self::Nobody(why) => tracing::debug!(why, "onbod does not run"),
+            Self::Fault(why) => {
+                tracing::warn!(why, "onbod could not be told of newcomers");
+                app.context.health.degraded("newcomers", Some(why));
+            }
+        }
+    }
+}
+
 /// Tells of what there is. Whether there may be more.
-async fn pass(app: &Arc<App>) -> Result<bool, String> {
-    let failed = |error: &(dyn std::error::Error + 'static)| kit::chain(error);
+async fn pass(app: &Arc<App>) -> Result<bool, Trouble> {
+    let failed = |error: &(dyn std::error::Error + 'static)| Trouble::Fault(kit::chain(error));
     let knocks = app.db.read(|conn| newcomers::pending(conn, AT_ONCE)).await;
     let knocks = knocks.map_err(|error| failed(&error))?;
     let more = u32::try_from(knocks.len()).is_ok_and(|count| count == AT_ONCE);
@@ -63,7 +82,8 @@ async fn pass(app: &Arc<App>) -> Result<bool, String> {
                 let id = knock.message_id.as_str();
                 tracing::error!(id, error = kit::chain(&error), "onbod takes no such knock");
             }
-            Err(error) => return Err(kit::chain(&error)),
+            Err(error) if error.is_nobody() => return Err(Trouble::Nobody(kit::chain(&error))),
+            Err(error) => return Err(Trouble::Fault(kit::chain(&error))),
         }
         let told =
             move |tx: &db::Tx<'_>| Ok::<_, Fault>(newcomers::told(tx, &knock.chat_jid, seq)?);

@@ -30,6 +30,11 @@ pub(crate) async fn run(context: Context, figures: Figures) {
                 pause = PAUSE_FIRST;
                 continue;
             }
+            // A routd that starts, or is started anew, is back before that.
+            Err(trouble) if pause < PAUSE_LONGEST => {
+                tracing::debug!(%trouble, "routd cannot be asked yet");
+                pause
+            }
             Err(trouble) => {
                 tracing::warn!(%trouble, "nothing fires while routd cannot be asked");
                 context.health.degraded("schedules", Some(trouble));

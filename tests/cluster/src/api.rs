@@ -86,7 +86,7 @@ impl Asked {
         asked.resource = (*rest.first()?).into();
         asked.name = rest.get(1).copied().unwrap_or_default().into();
         asked.subresource = rest.get(2).copied().unwrap_or_default().into();
-        let watches = asked.query.get("watch").is_some_and(|value| value == "1" || value == "true");
+        let watches = asked.query.get("watch").is_some_and(|value| is_true(value));
         asked.verb = match (method, asked.name.is_empty()) {
             ("GET", true) if watches => "watch",
             ("GET", true) => "list",
@@ -130,6 +130,11 @@ impl Asked {
         let message = format!("{} \"{}\" not found", self.resource, self.name);
         Done::Object(404, status(404, "NotFound", &message))
     }
+}
+
+/// As the API reads it: clients write `1`, `true` and `True`.
+fn is_true(text: &str) -> bool {
+    text == "1" || text.eq_ignore_ascii_case("true")
 }
 
 fn decoded(text: &str) -> String {
@@ -283,7 +288,7 @@ fn watch(shared: &Arc<Shared>, asked: &Asked, fault: Option<Fault>) -> Done {
         waiting,
         news: shared.store.news(),
         until: tokio::time::Instant::now() + Duration::from_secs(seconds),
-        bookmarks: ["true", "1"].contains(&asked.query("allowWatchBookmarks")),
+        bookmarks: is_true(asked.query("allowWatchBookmarks")),
         left: fault.filter(|fault| breaks(*fault)).map(|fault| (2, fault)),
         over: false,
     };

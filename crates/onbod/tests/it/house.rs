@@ -106,19 +106,27 @@ fn http_status(status: u16) -> axum::http::StatusCode {
 
 /// What was sent to the chats of a platform, each key once.
 #[derive(Clone, Debug, Default)]
-pub struct Adapter(Arc<Mutex<(BTreeMap<String, Send>, Vec<String>)>>);
+pub struct Adapter(Arc<Mutex<Said>>);
+
+#[derive(Debug, Default)]
+struct Said {
+    /// What was sent, by key.
+    sent: BTreeMap<String, Send>,
+    /// The keys, in order.
+    order: Vec<String>,
+}
 
 impl Adapter {
     /// The texts that a chat got, in order.
     pub fn got(&self, chat: &str) -> Vec<String> {
         let state = self.0.lock().unwrap();
-        let sent = state.1.iter().map(|key| &state.0[key]);
+        let sent = state.order.iter().map(|key| &state.sent[key]);
         sent.filter(|one| one.chat_jid.as_str() == chat).map(|one| one.content.clone()).collect()
     }
 
     /// How many texts were sent at all.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap().1.len()
+        self.0.lock().unwrap().order.len()
     }
 }
 
@@ -129,8 +137,8 @@ async fn send(
 ) -> Json<Sent> {
     let key = headers["idempotency-key"].to_str().unwrap().to_owned();
     let mut state = adapter.0.lock().unwrap();
-    if state.0.insert(key.clone(), message).is_none() {
-        state.1.push(key.clone());
+    if state.sent.insert(key.clone(), message).is_none() {
+        state.order.push(key.clone());
     }
     Json(Sent { ids: vec![key.parse().unwrap()] })
 }

@@ -94,18 +94,19 @@ pub(super) fn pod(pod: &Pod, now_ms: i64) -> Option<PodFacts> {
 pub(super) fn job(job: &Job) -> Option<(String, JobFacts)> {
     let (name, uid, run) = identity(&job.metadata)?;
     let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let failed = conditions.filter(|c| c.type_ == "Failed" && c.status == "True").map(|c| Exit {
-        reason: c.reason.clone().unwrap_or_default(),
-        message: c.message.clone(),
-        ended_at_ms: c.last_transition_time.as_ref().map(time_ms),
-        ..Exit::default()
-    });
+    let mut failed =
+        conditions.filter(|c| c.type_ == "Failed" && c.status == "True").map(|c| Exit {
+            reason: c.reason.clone().unwrap_or_default(),
+            message: c.message.clone(),
+            ended_at_ms: c.last_transition_time.as_ref().map(time_ms),
+            ..Exit::default()
+        });
     let facts = JobFacts {
         run,
         uid,
         made_at_ms: job.metadata.creation_timestamp.as_ref().map_or(0, time_ms),
         leaving: job.metadata.deletion_timestamp.is_some(),
-        failed: failed.last(),
+        failed: failed.next_back(),
     };
     Some((name, facts))
 }
