@@ -34,7 +34,7 @@ CHART = DEPLOY / "helm" / "arizuko"
 GOLDEN = HERE / "golden"
 # The last seven minor versions.
 VERSIONS = [f"1.{minor}" for minor in range(31, 38)]
-DAEMONS = ["authd", "routd", "runed", "timed", "webd", "teled", "slakd", "proxyd"]
+DAEMONS = ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd"]
 # What no schema of Kubernetes knows.
 FOREIGN = {"ExternalSecret", "SecretStore", "SealedSecret"}
 
@@ -173,7 +173,7 @@ def apart(docs, where):
             continue
         secrets = {one for one in mounted if one.endswith("-secrets")}
         check(secrets == {f"{name}-secrets"}, f"{where}: {name} has {secrets}")
-        check(("data" in mounted) == (name not in ("timed", "webd", "proxyd")), f"{where}: the data and {name}")
+        check(("data" in mounted) == (name not in ("timed", "webd", "dashd", "proxyd")), f"{where}: the data and {name}")
         files, _ = files_of(pod, name)
         for path, key in files.items():
             if path == "AUTHD_SERVICE_KEY":

@@ -157,17 +157,21 @@ def story(pod):
     said = eventually("an answer", lambda: pod.arizuko("ask", "hello").stdout)
     assert said.strip() == "You said: hello", said
 
+    queue = pod.arizuko("--json", "queue", "list")
+    assert queue.returncode == 0, f"onbod: {queue.stderr}"
+
     def versions():
         told = json.loads(pod.arizuko("--json", "secrets", "status").stdout)
         return {(one["daemon"], row["name"]): (row["fingerprint"], row["version"]) for one in told["daemons"] for row in one["secrets"]}
 
     before = versions()
     have = pod.secret["arizuko"]
-    for name in ("CHANNEL_SECRET_WEBD", "SECRETS_KEY", "AUTHD_SERVICE_KEY_TIMED"):
+    for name in ("CHANNEL_SECRET_WEBD", "SECRETS_KEY", "AUTHD_SERVICE_KEY_TIMED", "AUTHD_SERVICE_KEY_DASHD"):
         have[f"{name}_PREVIOUS"], have[name] = have[name], base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     pod.project()
     changed = [("webd", "CHANNEL_SECRET"), ("routd", "CHANNEL_SECRET_WEBD"), ("authd", "SECRETS_KEY"), ("routd", "SECRETS_KEY"),
-               ("timed", "AUTHD_SERVICE_KEY"), ("authd", "AUTHD_SERVICE_KEY_TIMED")]
+               ("timed", "AUTHD_SERVICE_KEY"), ("authd", "AUTHD_SERVICE_KEY_TIMED"),
+               ("dashd", "AUTHD_SERVICE_KEY"), ("authd", "AUTHD_SERVICE_KEY_DASHD")]
     after = eventually("the new values", lambda: (now := versions()) and all(now[one][0] != before[one][0] for one in changed) and now)
     for one, (print_of, _) in after.items():
         assert one in changed or print_of == before[one][0], f"{one} changed too"

@@ -88,6 +88,12 @@ AGENT_LABELS: {{ join "," $pairs | quote }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.tlsSecret) }}
 {{- fail "ingress.tlsSecret is missing: links are rights, and would travel in the clear." }}
 {{- end }}
+{{- if and (or .Values.settings.OIDC_ISSUER .Values.settings.GITHUB_CLIENT_ID) (not .Values.web.host) }}
+{{- fail "web.host is missing: a provider of logins sends browsers back to it, and authd does not start without it." }}
+{{- end }}
+{{- if and .Values.settings.OIDC_ISSUER (not .Values.settings.OIDC_CLIENT_ID) }}
+{{- fail "settings.OIDC_CLIENT_ID is missing: authd does not start with OIDC_ISSUER alone." }}
+{{- end }}
 {{- if and (not .Values.secrets.sources) (not .Values.secrets.name) }}
 {{- fail "secrets.name is missing: name the Secret, or a server in secrets.sources." }}
 {{- end }}
