@@ -61,9 +61,9 @@ pub enum Queue {
 /// What to do with gates.
 #[derive(Debug, Subcommand)]
 pub enum Gate {
-    /// Let so many of a kind of people in each day (UTC); again: change how many
+    /// Let so many people in each day (UTC); again: change how many
     Set {
-        /// Whose subject begins so, such as 'user:github|*'; '*' for everybody
+        /// '*' for everybody, or one person's id such as 'user:p0123456789abcdef01234567'
         pattern: String,
         /// How many a day
         #[arg(long, value_name = "N")]
