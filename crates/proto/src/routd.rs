@@ -307,6 +307,6 @@ pub struct RoutdStatus {
     pub outbox_pending: u64,
     /// Replies whose fate is unknown.
     pub outbox_ambiguous: u64,
-    /// Messages that found no route.
+    /// Messages of the last 24 hours that found no route.
     pub unrouted: u64,
 }

@@ -58,7 +58,7 @@ pub(crate) async fn run(context: Context, api: Api, adapter: Adapter) {
 /// Waits for a token. To be idle is no trouble, and slakd is ready for it.
 async fn idle(context: &Context, token: &mut Watched<Option<Token>>) {
     context.health.ready().await;
-    let idle = context.health.needs("waiting for SLACK_BOT_TOKEN");
+    let idle = context.health.needs("SLACK_BOT_TOKEN");
     tracing::info!("waiting for SLACK_BOT_TOKEN");
     while token.current().is_none() {
         token.changed().await;

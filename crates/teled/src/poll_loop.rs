@@ -68,7 +68,7 @@ impl Polling {
             if !bot.has_token() {
                 // To be idle is no trouble, and teled is ready for it.
                 self.context.health.ready().await;
-                let idle = self.context.health.needs("waiting for TELEGRAM_BOT_TOKEN");
+                let idle = self.context.health.needs("TELEGRAM_BOT_TOKEN");
                 tracing::info!("waiting for TELEGRAM_BOT_TOKEN");
                 bot.token_there().await;
                 idle.met();

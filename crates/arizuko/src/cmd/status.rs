@@ -137,9 +137,10 @@ fn text(status: &Status, output: Output) -> String {
     };
     let rows: Vec<_> = status.daemons.iter().map(row).collect();
     let mut text = table(&["DAEMON", "STATE", "VERSION", "PID", "ADDRESS"], &rows);
-    let mut troubles: BTreeMap<Daemon, Vec<&String>> = BTreeMap::new();
+    let mut troubles: BTreeMap<Daemon, Vec<String>> = BTreeMap::new();
     for one in &status.daemons {
-        troubles.entry(one.daemon).or_default().extend(one.waiting_for.iter().chain(&one.degraded));
+        let waits = one.waiting_for.iter().map(|what| format!("waits for {what}"));
+        troubles.entry(one.daemon).or_default().extend(waits.chain(one.degraded.iter().cloned()));
     }
     for (daemon, lines) in troubles {
         for line in lines {

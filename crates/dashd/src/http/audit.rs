@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 type Log = Endpoint<AuditQuery, AuditPage>;
 
 /// The daemons that keep a log.
-const LOGS: [(Daemon, Log); 3] = [
+const LOGS: [(Daemon, Log); 4] = [
     (Daemon::Routd, proto::routd::AUDIT),
     (Daemon::Authd, proto::authd::AUDIT),
     (Daemon::Runed, proto::runed::AUDIT),
+    (Daemon::Onbod, proto::onbod::AUDIT),
 ];
 /// Rows that are shown on a page, and that are asked for at a time.
 const PAGE: usize = 100;

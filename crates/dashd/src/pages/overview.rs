@@ -64,7 +64,7 @@ pub(crate) fn problems(all: &Overview) -> Vec<Problem> {
             add(Mark::Bad, what, more, address("/dash/outbox", &[("state", "ambiguous")]));
         }
         if status.unrouted > 0 {
-            let what = format!("{} messages found no route", status.unrouted);
+            let what = format!("Messages of the last day that found no route: {}", status.unrouted);
             let more = "They are stored, and nobody answers them.".into();
             add(
                 Mark::Doubtful,

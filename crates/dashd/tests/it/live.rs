@@ -26,7 +26,7 @@ async fn a_stream_has_the_state_at_once_and_then_what_changes() {
     let answer = dash.request("GET", "/dash/now", OPERATOR).send().await.unwrap();
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     dash.say("telegram:group/7", "m1", "to nobody").await;
-    let text = until(answer, |text| text.contains("1 messages found no route")).await;
+    let text = until(answer, |text| text.contains("found no route: 1")).await;
     assert!(text.contains("data:") && !text.contains("<script"), "{text}");
     assert!(!text.contains("hx-"), "what is swapped in brings nothing to life");
     let answer = dash.request("GET", "/dash/secrets/now", OPERATOR).send().await.unwrap();

@@ -20,9 +20,16 @@ pub(super) async fn list(
     Ok(read.map_err(Fault::from)?)
 }
 
+/// Messages without a route are counted for so long, in milliseconds.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// Queue depths.
 pub(super) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<RoutdStatus, Failure> {
-    let read = app.db.read(|conn| {
+    let since = app.now().plus(-DAY_MS).0;
+    let unrouted = format!(
+        "SELECT count(*) FROM messages WHERE disposition = 'unrouted' AND received_at > {since}"
+    );
+    let read = app.db.read(move |conn| {
         let (outbox_pending, outbox_ambiguous) = pending_and_ambiguous(conn)?;
         Ok(RoutdStatus {
             turns_queued: count(conn, "SELECT count(*) FROM turns WHERE state = 'queued'")?,
@@ -32,7 +39,7 @@ pub(super) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<Routd
             )?,
             outbox_pending,
             outbox_ambiguous,
-            unrouted: count(conn, "SELECT count(*) FROM messages WHERE disposition = 'unrouted'")?,
+            unrouted: count(conn, &unrouted)?,
         })
     });
     Ok(read.await.map_err(Fault::from)?)

@@ -14,8 +14,11 @@ pub(crate) fn steps(conn: &Connection, message: &Message) -> rusqlite::Result<Ve
         format!("seq {}, origin {}", message.seq, message.origin),
     )];
     if !message.outbound {
-        let place = message.folder.as_ref().map_or_else(|| "nowhere".into(), ToString::to_string);
-        let detail = format!("{} to {place} by {}", message.disposition, message.rule);
+        let (how, rule) = (message.disposition.as_str(), message.rule.as_str());
+        let detail = match &message.folder {
+            Some(folder) => format!("{how} to {folder} by {rule}"),
+            None => format!("nowhere: {rule}"),
+        };
         steps.push(step(message.received_at, "routed", detail));
     }
     if let Some(turn_id) = message.turn_id.as_ref().filter(|_| !message.outbound) {

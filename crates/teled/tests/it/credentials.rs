@@ -11,7 +11,7 @@ async fn teled_is_ready_and_idle_without_a_token_and_begins_when_it_appears() {
     stage
         .eventually("teled waits", async || {
             let waits = stage.teled().health.waiting_for();
-            (waits == ["waiting for TELEGRAM_BOT_TOKEN"]).then_some(())
+            (waits == ["TELEGRAM_BOT_TOKEN"]).then_some(())
         })
         .await;
     assert!(stage.teled().health.is_ready());
