@@ -38,7 +38,7 @@ def until(what, look):
 
 
 # A Job, its pod, its log, its end, each as a typed object.
-batch.create_namespaced_job(space, job("one", "echo out; echo err >&2; exit 3"))
+batch.create_namespaced_job(space, job("one", "sleep 2; echo out; echo err >&2; exit 3"))
 error = refused(409, lambda: batch.create_namespaced_job(space, job("one", "true")))
 assert '"reason":"AlreadyExists"' in error.body.replace(" ", ""), error.body
 phases = []
