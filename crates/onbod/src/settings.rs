@@ -21,10 +21,11 @@ pub(crate) const ONBOARDING_GREETING: Setting<String> = Setting {
     name: "ONBOARDING_GREETING",
     default: "Hello! I do not know this chat yet. Open this link within ten minutes and log in, and it becomes yours:",
     about: "What a stranger is told, before the link.",
-    expects: "1 to 1000 characters",
+    expects: "1 to 1000 characters, none of them a control character",
     parse: |text| {
         let text = text.trim();
-        let fits = (1..=1_000).contains(&text.chars().count());
+        let fits =
+            (1..=1_000).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         fits.then(|| text.to_owned())
     },
 };

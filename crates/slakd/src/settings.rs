@@ -73,7 +73,9 @@ fn prompts(text: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let all: Vec<String> = text.split('|').map(|one| one.trim().to_owned()).collect();
-    let fits = |one: &String| (1..=200).contains(&one.chars().count());
+    let fits = |one: &String| {
+        (1..=200).contains(&one.chars().count()) && !one.chars().any(char::is_control)
+    };
     ((1..=4).contains(&all.len()) && all.iter().all(fits)).then_some(all)
 }
 
