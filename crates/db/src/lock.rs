@@ -15,7 +15,7 @@ use crate::error::OpenError;
 /// Held for as long as the database is open.
 #[derive(Debug)]
 pub(crate) struct OwnerLock {
-    _file: File,
+    file: File,
 }
 
 impl OwnerLock {
@@ -38,7 +38,16 @@ impl OwnerLock {
             Err(source) => return Err(OpenError::from_io(&beside, source.into())),
         }
         write_pid(&mut file).map_err(|source| OpenError::from_io(&beside, source))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for OwnerLock {
+    /// Closing the file would not do: a process that another thread is just starting shares it until its `exec`.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the lock of a database goes with its file");
+        }
     }
 }
 
@@ -59,4 +68,24 @@ fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_given_up_though_a_process_being_started_still_shares_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.db");
+        let first = OwnerLock::take(&path).unwrap();
+        let shared = first.file.try_clone().unwrap();
+        assert!(matches!(OwnerLock::take(&path), Err(OpenError::Locked { .. })));
+        drop(first);
+        let next = OwnerLock::take(&path).unwrap();
+        drop(shared);
+        // What the first shared is nobody's any more.
+        assert!(matches!(OwnerLock::take(&path), Err(OpenError::Locked { .. })));
+        drop(next);
+    }
 }
