@@ -44,7 +44,7 @@ pub const CREATE_INVITE: Endpoint<NewInvite, IssuedInvite> =
 pub const LIST_INVITES: Endpoint<Page, InvitePage> =
     Endpoint::get("/v1/invites", Needs::Scope("onboarding:read"), "The invites");
 
-/// Ends an invite. Who came by it stays. A repeat answers alike.
+/// Ends an invite, of which there must be one. Who came by it stays. A repeat answers alike.
 pub const REVOKE_INVITE: Endpoint<RevokeInvite, Nothing> =
     Endpoint::delete("/v1/invites/{id}", Needs::Scope("onboarding:write"), "End an invite");
 
@@ -56,7 +56,7 @@ pub const SET_GATE: Endpoint<Gate, Gate> =
 pub const LIST_GATES: Endpoint<Nothing, Gates> =
     Endpoint::get("/v1/gates", Needs::Scope("onboarding:read"), "The gates");
 
-/// Closes a gate. A repeat answers alike.
+/// Closes a gate, of which there must be one.
 pub const REMOVE_GATE: Endpoint<RemoveGate, Nothing> =
     Endpoint::delete("/v1/gates", Needs::Scope("onboarding:write"), "Close a gate");
 

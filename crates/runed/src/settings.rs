@@ -184,6 +184,10 @@ impl AgentUser {
 }
 
 /// What was set, read once.
+#[cfg_attr(
+    not(all(feature = "docker", feature = "kubernetes")),
+    expect(dead_code, reason = "a part of it is for a backend that this build has not")
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Values {
     pub(crate) backend: BackendChoice,

@@ -48,6 +48,7 @@ pub(super) async fn group(
             output.print(&group, |group| folders(std::slice::from_ref(group)))
         }
         Group::Rm { folder } => {
+            one_folder(&routd, &folder).await?;
             let request = routd::RemoveGroup { folder: folder.clone() };
             let answer = routd.call(&routd::REMOVE_GROUP, &request).await?;
             output.print(&answer, |_| {

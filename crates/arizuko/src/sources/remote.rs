@@ -80,6 +80,10 @@ impl Remotes {
         Ok(source)
     }
 
+    #[cfg_attr(
+        not(any(feature = "vault", feature = "aws", feature = "gcp")),
+        expect(unused_variables, reason = "this build opens none")
+    )]
     fn open(&self, remote: &Remote, overlap: Duration) -> Result<Arc<dyn SecretSource>, Failure> {
         let url = remote.url.as_str();
         match remote.feature {

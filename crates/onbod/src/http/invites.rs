@@ -92,14 +92,16 @@ pub(super) async fn revoke(
 ) -> Result<Nothing, Failure> {
     for_everybody(&caller)?;
     let (now, by) = (app.now(), caller.subject().to_string());
-    let revoked = app.db.write("invite.revoke", move |tx| {
+    let revoked = app.db.try_write("invite.revoke", move |tx| {
         if invites::revoke(tx, &wanted.id, now)? {
             record(tx, now, &by, "invite.revoke", wanted.id.as_str(), "")?;
+        } else if !invites::is_there(tx, &wanted.id)? {
+            // A mistyped id must not look like an invite that is shut.
+            return Err(Fault::NotFound(format!("there is no invite {}", wanted.id)));
         }
-        Ok(())
+        Ok(Nothing {})
     });
-    revoked.await.map_err(Fault::from)?;
-    Ok(Nothing {})
+    Ok(revoked.await?)
 }
 
 /// Opens a gate, or changes it.
@@ -154,12 +156,12 @@ pub(super) async fn remove_gate(
 ) -> Result<Nothing, Failure> {
     for_everybody(&caller)?;
     let (now, by) = (app.now(), caller.subject().to_string());
-    let removed = app.db.write("gate.remove", move |tx| {
-        if gates::remove(tx, &wanted.pattern)? {
-            record(tx, now, &by, "gate.remove", &wanted.pattern, "")?;
+    let removed = app.db.try_write("gate.remove", move |tx| {
+        if !gates::remove(tx, &wanted.pattern)? {
+            return Err(Fault::NotFound(format!("there is no gate for `{}`", wanted.pattern)));
         }
-        Ok(())
+        record(tx, now, &by, "gate.remove", &wanted.pattern, "")?;
+        Ok(Nothing {})
     });
-    removed.await.map_err(Fault::from)?;
-    Ok(Nothing {})
+    Ok(removed.await?)
 }

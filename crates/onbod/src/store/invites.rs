@@ -56,6 +56,11 @@ pub(crate) fn revoke(conn: &Connection, id: &Opaque, now: Timestamp) -> rusqlite
     Ok(conn.prepare_cached(sql)?.execute((id.as_str(), now.0))? == 1)
 }
 
+/// Whether there is such an invite, revoked or not.
+pub(crate) fn is_there(conn: &Connection, id: &Opaque) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM invites WHERE id = ?1")?.exists((id.as_str(),))
+}
+
 /// A page, in the order in which they were made, of one row more than it has.
 pub(crate) fn list(
     conn: &Connection,

@@ -2,8 +2,8 @@
 
 use crate::house::{House, mark_of};
 use proto::onbod::{
-    CREATE_INVITE, IssuedInvite, LIST_INVITES, LIST_PEOPLE, NewInvite, Page, REVOKE_INVITE,
-    RevokeInvite,
+    CREATE_INVITE, IssuedInvite, LIST_INVITES, LIST_PEOPLE, NewInvite, Page, REMOVE_GATE,
+    REVOKE_INVITE, RemoveGate, RevokeInvite,
 };
 use std::time::Duration;
 
@@ -102,6 +102,11 @@ async fn what_is_no_invite_is_refused() {
         let refused = house.ask(&CREATE_INVITE, &wanted).await.unwrap_err();
         assert_eq!(refused.status, 400, "{wanted:?}");
     }
+    // Nor does a mistyped name look like something that was shut.
+    let unknown = RevokeInvite { id: "none".parse().unwrap() };
+    assert_eq!(house.ask(&REVOKE_INVITE, &unknown).await.unwrap_err().status, 404);
+    let unknown = RemoveGate { pattern: "none*".into() };
+    assert_eq!(house.ask(&REMOVE_GATE, &unknown).await.unwrap_err().status, 404);
     let listed = house.ask(&LIST_INVITES, &Page::default()).await.unwrap().invites;
     assert!(listed.is_empty());
 }
