@@ -320,7 +320,7 @@ fn standing_facts(
         engaged: context::engaged(conn, jid, thread, sender, now)?,
         replied: None,
         pinned: context::pinned(conn, jid)?,
-        rules: routes::rules(conn)?,
+        rules: routes::rules(conn, jid)?,
     })
 }
 
@@ -358,7 +358,7 @@ pub(crate) fn standing(conn: &Connection, jid: &Jid, now: Timestamp) -> Result<V
     let mut folders = context::engaged_folders(conn, jid, now)?;
     folders.extend(context::pinned(conn, jid)?);
     folders.extend(messages::folders_of_chat(conn, jid)?);
-    for rule in routes::rules(conn)? {
+    for rule in routes::rules(conn, jid)? {
         if rule.pattern.may_hold(jid.as_str()) {
             folders.push(rule.target.base().clone());
             // What is tried after a row that takes all of the chat takes nothing of it.

@@ -70,6 +70,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0010-newcomers.sql"),
     },
     Migration { version: 11, name: "pods", sql: include_str!("../migrations/0011-pods.sql") },
+    Migration {
+        version: 12,
+        name: "routes-of-chats",
+        sql: include_str!("../migrations/0012-routes-of-chats.sql"),
+    },
 ];
 
 /// Opens routd's database, and makes it where there is none.

@@ -38,6 +38,15 @@ impl Glob {
         Ok(Self(parts))
     }
 
+    /// The one text that it matches; none where it may match several.
+    pub(crate) fn literal(&self) -> Option<String> {
+        let letter = |part: &Part| match part {
+            Part::Exactly(c) => Some(*c),
+            _ => None,
+        };
+        self.0.iter().map(letter).collect()
+    }
+
     /// Whether the whole of `text` matches. Takes at most their lengths' product of steps.
     pub(crate) fn matches(&self, text: &str) -> bool {
         // Which parts may come next: the positions of a small automaton.

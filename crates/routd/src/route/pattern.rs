@@ -100,6 +100,14 @@ impl Pattern {
         own.cloned().all(|one| Self(vec![one]).refuses(&subject).is_none())
     }
 
+    /// The one chat that it is of; none where it may be of several.
+    pub(crate) fn chat(&self) -> Option<String> {
+        self.0.iter().find_map(|one| match (one.key, &one.test) {
+            (Key::ChatJid, Test::Like(glob)) => glob.literal(),
+            _ => None,
+        })
+    }
+
     /// Whether it asks about nothing but the chat.
     pub(crate) fn is_of_chat_alone(&self) -> bool {
         self.0.iter().all(|one| !matches!(one.key, Key::Sender | Key::Verb))

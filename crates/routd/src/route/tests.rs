@@ -156,7 +156,37 @@ fn a_malformed_predicate_is_an_error() {
     assert_eq!(Pattern::parse(&long), Err(RouteError::TooLong));
 }
 
+#[test]
+fn a_pattern_says_whether_it_is_of_one_chat() {
+    for (pattern, chat) in [
+        ("chat_jid=telegram:group/1", Some("telegram:group/1")),
+        (r"verb=mention chat_jid=x:\*\[a", Some("x:*[a")),
+        ("chat_jid=telegram:*", None),
+        ("chat_jid=telegram:group/[1]", None),
+        ("chat_jid=*", None),
+        ("chat_jid=", None),
+        ("platform=telegram", None),
+        ("", None),
+    ] {
+        assert_eq!(Pattern::parse(pattern).unwrap().chat().as_deref(), chat, "{pattern}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_of_one_chat_takes_no_message_of_another(
+        pattern in r"chat_jid=(x:[ab*?\\]{1,4}|x:\[ab\])( verb=[ab*])?",
+        chat in "x:[ab*?]{1,4}",
+        verb in "[ab]",
+    ) {
+        if let Ok(pattern) = Pattern::parse(&pattern) {
+            let subject = Subject { chat_jid: &chat, sender: "s", verb: &verb };
+            if let Some(only) = pattern.chat() && pattern.refuses(&subject).is_none() {
+                prop_assert_eq!(only, chat);
+            }
+        }
+    }
+
     #[test]
     fn a_pattern_is_written_as_it_was_read(text in "(platform=[a-z*?]{0,5} ?)?(room=[a-z/?]{0,8})?") {
         if let Ok(pattern) = Pattern::parse(&text) {

@@ -1,11 +1,13 @@
 //! The route table.
 
 use crate::{fault::Fault, route};
-use proto::{Timestamp, routd::RouteRow};
+use proto::{Jid, Timestamp, routd::RouteRow};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-/// Rows that the table holds at most: each message is tried against them.
-const ROUTES_MAX: u64 = 1_000;
+/// Rows that the table holds at most: it is listed as a whole.
+const ROUTES_MAX: u64 = 20_000;
+/// Rows of them that are not of one chat: each message is tried against them.
+const WIDE_MAX: u64 = 1_000;
 
 /// The table, in the order in which it is tried.
 pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<RouteRow>> {
@@ -14,9 +16,9 @@ pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<RouteRow>> {
         .collect()
 }
 
-/// The table, ready to be tried. A row that does not parse is an error: half a table would send messages to somebody
-/// whom nobody meant.
-pub(crate) fn rules(conn: &Connection) -> Result<Vec<route::Rule>, Fault> {
+/// What of the table may take a message of this chat, ready to be tried. A row that does not parse is an error: half a
+/// table would send messages to somebody whom nobody meant.
+pub(crate) fn rules(conn: &Connection, chat: &Jid) -> Result<Vec<route::Rule>, Fault> {
     let parse = |row: RouteRow| {
         let defect = |error| Fault::Defect(format!("route {} does not parse: {error}", row.id));
         Ok(route::Rule {
@@ -25,7 +27,14 @@ pub(crate) fn rules(conn: &Connection) -> Result<Vec<route::Rule>, Fault> {
             target: route::Target::parse(&row.target).map_err(defect)?,
         })
     };
-    list(conn)?.into_iter().map(parse).collect()
+    let mut find = conn.prepare_cached(
+        "SELECT id, seq, pattern, target FROM routes WHERE chat_jid = ?1
+         UNION ALL
+         SELECT id, seq, pattern, target FROM routes WHERE chat_jid IS NULL
+         ORDER BY seq, id",
+    )?;
+    let rows: Vec<_> = find.query_map([chat.as_str()], read)?.collect::<rusqlite::Result<_>>()?;
+    rows.into_iter().map(parse).collect()
 }
 
 /// Adds a row, or finds the very same one. Whether it is new.
@@ -36,7 +45,7 @@ pub(crate) fn add(
     target: &str,
     now: Timestamp,
 ) -> Result<(RouteRow, bool), Fault> {
-    let pattern = pattern.to_string();
+    let (pattern, chat) = (pattern.to_string(), pattern.chat());
     let found = conn
         .prepare_cached(
             "SELECT id, seq, pattern, target FROM routes
@@ -51,12 +60,19 @@ pub(crate) fn add(
         let text = format!("there are {ROUTES_MAX} routes; remove one, or use `{{sender}}`");
         return Err(Fault::Conflict(text));
     }
+    let wide = "SELECT count(*) FROM routes WHERE chat_jid IS NULL";
+    if chat.is_none() && super::count(conn, wide)? >= WIDE_MAX {
+        let text = format!(
+            "there are {WIDE_MAX} routes that are not of one chat alone; remove one, or name the chat (chat_jid=…)"
+        );
+        return Err(Fault::Conflict(text));
+    }
     let row = conn
         .prepare_cached(
-            "INSERT INTO routes (seq, pattern, target, created_at) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO routes (seq, pattern, target, created_at, chat_jid) VALUES (?1, ?2, ?3, ?4, ?5)
              RETURNING id, seq, pattern, target",
         )?
-        .query_row((seq, &pattern, target, now.0), read)?;
+        .query_row((seq, &pattern, target, now.0, chat), read)?;
     Ok((row, true))
 }
 

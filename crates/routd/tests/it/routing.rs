@@ -66,6 +66,27 @@ async fn a_malformed_route_is_refused_when_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_s_own_routes_and_those_of_many_are_tried_in_one_order() {
+    let stage = Stage::new().await;
+    for folder in ["early", "own", "late"] {
+        stage.add_group(folder).await;
+    }
+    let chat = "telegram:group/1";
+    let own = route(&stage, 5, &format!("chat_jid={chat}"), "own").await.unwrap();
+    let early = route(&stage, 1, "platform=telegram", "early").await.unwrap();
+    route(&stage, 9, "chat_jid=telegram:*/1", "late").await.unwrap();
+    route(&stage, 0, "chat_jid=telegram:group/2", "late").await.unwrap();
+    let takes = async || explain(&stage, chat, None).await.folder.unwrap().to_string();
+    assert_eq!(takes().await, "early");
+    stage.call(&REMOVE_ROUTE, &RemoveRoute { id: early.id }, &stage.operator()).await.unwrap();
+    assert_eq!(takes().await, "own");
+    stage.call(&REMOVE_ROUTE, &RemoveRoute { id: own.id }, &stage.operator()).await.unwrap();
+    assert_eq!(takes().await, "late");
+    let steps = explain(&stage, chat, None).await.steps.join("\n");
+    assert!(!steps.contains("group/2"), "another chat's own route is not tried: {steps}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_observed_starts_nothing_and_is_shown_to_the_next_turn() {
     let stage = Stage::new().await;
     route(&stage, 0, "chat_jid=slack:*/channel/* verb=mention", "atlas").await.unwrap();
