@@ -320,7 +320,7 @@ fn standing_facts(
         engaged: context::engaged(conn, jid, thread, sender, now)?,
         replied: None,
         pinned: context::pinned(conn, jid)?,
-        rules: routes::rules(conn, jid)?,
+        rules: routes::rules_of(conn, jid)?,
     })
 }
 
@@ -333,7 +333,9 @@ pub(crate) fn explain(
     now: Timestamp,
 ) -> Result<Decision, Fault> {
     let thread = Topic::default();
-    let facts = standing_facts(conn, jid, &thread, sender, now)?;
+    let mut facts = standing_facts(conn, jid, &thread, sender, now)?;
+    // Also those of other chats: whoever asks may have mistyped the chat of one.
+    facts.rules = routes::rules(conn)?;
     let query = Query { jid, sender, verb, thread: &thread };
     let mut decision = route::decide(&query, &facts, |folder| groups::in_service(conn, folder))?;
     if let (Some(_), Some(folder)) = (&decision.made_below, &decision.folder) {
@@ -358,7 +360,7 @@ pub(crate) fn standing(conn: &Connection, jid: &Jid, now: Timestamp) -> Result<V
     let mut folders = context::engaged_folders(conn, jid, now)?;
     folders.extend(context::pinned(conn, jid)?);
     folders.extend(messages::folders_of_chat(conn, jid)?);
-    for rule in routes::rules(conn, jid)? {
+    for rule in routes::rules_of(conn, jid)? {
         if rule.pattern.may_hold(jid.as_str()) {
             folders.push(rule.target.base().clone());
             // What is tried after a row that takes all of the chat takes nothing of it.

@@ -60,7 +60,7 @@ pub(crate) struct Facts {
     pub(crate) replied: Option<Earlier>,
     /// The folder that the chat is pinned to.
     pub(crate) pinned: Option<Folder>,
-    /// What of the table may be of this chat, in order.
+    /// The table, in order; what cannot be of this chat may be left out.
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct Decision {
     pub(crate) made_below: Option<Folder>,
     /// The rule that decided, in a few words.
     pub(crate) rule: String,
-    /// Every rule that was tried, in order, and why it decided or did not. Routes of other chats are not tried.
+    /// Every rule that was tried, in order, and why it decided or did not.
     pub(crate) steps: Vec<String>,
 }
 

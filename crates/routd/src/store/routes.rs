@@ -16,9 +16,24 @@ pub(crate) fn list(conn: &Connection) -> rusqlite::Result<Vec<RouteRow>> {
         .collect()
 }
 
-/// What of the table may take a message of this chat, ready to be tried. A row that does not parse is an error: half a
-/// table would send messages to somebody whom nobody meant.
-pub(crate) fn rules(conn: &Connection, chat: &Jid) -> Result<Vec<route::Rule>, Fault> {
+/// The table, ready to be tried.
+pub(crate) fn rules(conn: &Connection) -> Result<Vec<route::Rule>, Fault> {
+    ready(list(conn)?)
+}
+
+/// What of the table may take a message of this chat, ready to be tried.
+pub(crate) fn rules_of(conn: &Connection, chat: &Jid) -> Result<Vec<route::Rule>, Fault> {
+    let mut find = conn.prepare_cached(
+        "SELECT id, seq, pattern, target FROM routes WHERE chat_jid = ?1
+         UNION ALL
+         SELECT id, seq, pattern, target FROM routes WHERE chat_jid IS NULL
+         ORDER BY seq, id",
+    )?;
+    ready(find.query_map([chat.as_str()], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A row that does not parse is an error: half a table would send messages to somebody whom nobody meant.
+fn ready(rows: Vec<RouteRow>) -> Result<Vec<route::Rule>, Fault> {
     let parse = |row: RouteRow| {
         let defect = |error| Fault::Defect(format!("route {} does not parse: {error}", row.id));
         Ok(route::Rule {
@@ -27,13 +42,6 @@ pub(crate) fn rules(conn: &Connection, chat: &Jid) -> Result<Vec<route::Rule>, F
             target: route::Target::parse(&row.target).map_err(defect)?,
         })
     };
-    let mut find = conn.prepare_cached(
-        "SELECT id, seq, pattern, target FROM routes WHERE chat_jid = ?1
-         UNION ALL
-         SELECT id, seq, pattern, target FROM routes WHERE chat_jid IS NULL
-         ORDER BY seq, id",
-    )?;
-    let rows: Vec<_> = find.query_map([chat.as_str()], read)?.collect::<rusqlite::Result<_>>()?;
     rows.into_iter().map(parse).collect()
 }
 
