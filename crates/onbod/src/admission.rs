@@ -8,7 +8,7 @@
 //! - `admitted`: done;
 //! - `refused`: an operator said no.
 
-use proto::{Timestamp, onbod::AdmissionState as State};
+use proto::{Timestamp, authd, onbod::AdmissionState as State};
 use std::str::FromStr;
 
 /// How long a pairing link can be used.
@@ -232,26 +232,23 @@ pub(crate) struct Gate {
     pub(crate) today: u32,
 }
 
-/// The gate of a person, if it lets one more in today. It is the longest that fits: one that is full does not pass on
-/// to a wider one, which would let in whom the narrow one holds back.
+/// The gate of a person, if it lets one more in today. Their own counts before everybody's: one that is full does not
+/// pass on to the wider one, which would let in whom it holds back.
 pub(crate) fn open_gate<'a>(gates: &'a [Gate], subject: &str) -> Option<&'a str> {
-    let fitting = gates.iter().filter(|gate| fits(&gate.pattern, subject));
-    let own = fitting.max_by_key(|gate| (gate.pattern.len(), !gate.pattern.ends_with('*')))?;
+    let of = |pattern: &str| gates.iter().find(|gate| gate.pattern == pattern);
+    let own = of(subject).or_else(|| of(EVERYBODY))?;
     (own.today < own.per_day).then_some(&own.pattern)
 }
 
-/// Whether a gate's pattern is one: 1 to 200 visible characters, with `*` at the end if anywhere.
-pub(crate) fn is_pattern(text: &str) -> bool {
-    let rest = text.strip_suffix('*').unwrap_or(text);
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '*';
-    !text.is_empty() && text.len() <= 200 && rest.chars().all(plain)
-}
+/// The gate of whoever has none of their own.
+const EVERYBODY: &str = "*";
 
-fn fits(pattern: &str, subject: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => subject.starts_with(beginning),
-        None => subject == pattern,
-    }
+/// Whether somebody can come in by a gate with this pattern: `*`, or a subject as authd makes them.
+pub(crate) fn is_pattern(text: &str) -> bool {
+    let operator = text.strip_prefix("operator:");
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '*';
+    let is_operator = operator.is_some_and(|name| !name.is_empty() && name.chars().all(plain));
+    text == EVERYBODY || authd::is_person(text) || (text.len() <= 200 && is_operator)
 }
 
 /// When the day of `now` began (UTC).

@@ -15,6 +15,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let mut all = Api::new(&app.context);
     all.mount(api::KNOCK, app.clone(), desk::knock)
         .mount(api::LIST_ADMISSIONS, app.clone(), desk::list)
+        .mount(api::GET_ADMISSION, app.clone(), desk::get)
         .mount(api::APPROVE, app.clone(), desk::approve)
         .mount(api::REFUSE, app.clone(), desk::refuse)
         .mount(api::LIST_PEOPLE, app.clone(), desk::people)

@@ -124,6 +124,13 @@ pub const MAKE_PROGRAM: Route =
 pub const REFRESH: Endpoint<RefreshRequest, Refreshed> =
     Endpoint::post("/auth/token", Needs::Nobody, "An access token, for a refresh token");
 
+/// Whether this is the subject of a person, as authd makes them: `user:p` and 24 hexadecimal digits, which are random.
+pub fn is_person(subject: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let id = subject.strip_prefix("user:p");
+    id.is_some_and(|id| id.len() == 24 && id.bytes().all(digit))
+}
+
 /// Every route of this daemon, without those that every daemon has.
 pub const ROUTES: &[Route] = &[
     JWKS.route,

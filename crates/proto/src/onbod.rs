@@ -18,6 +18,13 @@ pub const LIST_ADMISSIONS: Endpoint<ListAdmissions, AdmissionPage> = Endpoint::g
     "Who knocked, and what became of each",
 );
 
+/// One of them.
+pub const GET_ADMISSION: Endpoint<GetAdmission, Admission> = Endpoint::get(
+    "/v1/onboarding/{id}",
+    Needs::Scope("onboarding:read"),
+    "One who knocked, and what became of them",
+);
+
 /// Lets somebody in: at once where they have logged in, else as soon as they have. A repeat answers alike.
 pub const APPROVE: Endpoint<Decide, Admission> = Endpoint::post(
     "/v1/onboarding/{id}/approve",
@@ -92,6 +99,7 @@ pub const OPEN_CHAT: Route =
 pub const ROUTES: &[Route] = &[
     KNOCK.route,
     LIST_ADMISSIONS.route,
+    GET_ADMISSION.route,
     APPROVE.route,
     REFUSE.route,
     LIST_PEOPLE.route,
@@ -183,6 +191,13 @@ pub struct ListAdmissions {
     /// Rows of the page: 100 when left out, 500 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+/// Which admission.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct GetAdmission {
+    /// Its id.
+    pub id: Opaque,
 }
 
 /// A page of admissions.
@@ -346,8 +361,8 @@ pub struct RevokeInvite {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// Whom it is for: the beginning of their subject with `*` behind it, or a whole subject; `*` for everybody. The
-    /// longest that fits is a person's gate.
+    /// Whom it is for: `*` for everybody, or one subject, such as `user:p0123456789abcdef01234567`, which counts before
+    /// `*`. Subjects are random, so that the beginning of one stands for nobody.
     pub pattern: String,
     /// How many come in by it each day (UTC). The others wait.
     pub per_day: u32,

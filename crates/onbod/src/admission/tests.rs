@@ -93,19 +93,41 @@ fn a_word_is_said_once_and_who_is_in_stays_in() {
 }
 
 #[test]
-fn the_longest_gate_is_a_persons_and_a_full_one_passes_nobody_on() {
+fn a_persons_own_gate_counts_before_everybodys_and_a_full_one_passes_nobody_on() {
+    let person = |n: u32| format!("user:p{n:024x}");
     let gate = |pattern: &str, per_day, today| Gate { pattern: pattern.into(), per_day, today };
-    let gates = [gate("*", 5, 0), gate("user:github|*", 2, 2), gate("user:github|7", 1, 0)];
-    assert_eq!(open_gate(&gates, "user:oidc|1"), Some("*"));
-    assert_eq!(open_gate(&gates, "user:github|1"), None);
-    assert_eq!(open_gate(&gates, "user:github|7"), Some("user:github|7"));
-    assert_eq!(open_gate(&gates, "user:github|77"), None);
-    assert_eq!(open_gate(&[], "user:oidc|1"), None);
-    assert_eq!(open_gate(&[gate("*", 0, 0)], "user:oidc|1"), None);
-    for text in ["", "a b", "a*b", "**", &"x".repeat(201)] {
+    let gates = [gate("*", 5, 0), gate(&person(7), 2, 2), gate(&person(8), 1, 0)];
+    assert_eq!(open_gate(&gates, &person(1)), Some("*"));
+    assert_eq!(open_gate(&gates, &person(7)), None);
+    assert_eq!(open_gate(&gates, &person(8)), Some(person(8).as_str()));
+    assert_eq!(open_gate(&[], &person(1)), None);
+    assert_eq!(open_gate(&[gate("*", 0, 0)], &person(1)), None);
+    // What a database of before may have, and nobody's subject begins with.
+    assert_eq!(open_gate(&[gate("user:github|*", 5, 0)], "user:github|7"), None);
+}
+
+#[test]
+fn a_gate_that_nobody_can_come_in_by_is_none() {
+    let person = "user:p0123456789abcdef01234567";
+    assert!([person, "*", "operator:local"].into_iter().all(is_pattern));
+    for text in [
+        "",
+        "a b",
+        "**",
+        "user:*",
+        "user:p*",
+        "user:github|*",
+        "user:github|7",
+        "user:p0123456789ABCDEF01234567",
+        "user:p0123456789abcdef0123456",
+        "user:p0123456789abcdef012345678",
+        "operator:",
+        "operator:*",
+        "service:routd",
+        &format!("operator:{}", "x".repeat(200)),
+    ] {
         assert!(!is_pattern(text), "{text}");
     }
-    assert!(is_pattern("*") && is_pattern("user:github|*") && is_pattern("operator:local"));
 }
 
 #[test]

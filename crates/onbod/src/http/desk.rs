@@ -11,7 +11,9 @@ use crate::{
 use kit::{Caller, Failure};
 use proto::{
     Nothing,
-    onbod::{Admission, AdmissionPage, Decide, Knock, ListAdmissions, Page, PeoplePage},
+    onbod::{
+        Admission, AdmissionPage, Decide, GetAdmission, Knock, ListAdmissions, Page, PeoplePage,
+    },
     routd::{AuditPage, AuditQuery},
 };
 use std::sync::Arc;
@@ -64,6 +66,21 @@ pub(super) async fn list(
     });
     let ((admissions, next), waiting) = found.await.map_err(Fault::from)?;
     Ok(AdmissionPage { admissions, next, waiting: waiting.into() })
+}
+
+/// One admission.
+pub(super) async fn get(
+    app: Arc<App>,
+    caller: Caller,
+    wanted: GetAdmission,
+) -> Result<Admission, Failure> {
+    for_everybody(&caller)?;
+    let id = wanted.id.clone();
+    let found = app.db.read(move |conn| admissions::get(conn, id.as_str())).await;
+    let entry = found.map_err(Fault::from)?;
+    entry.map(|entry| entry.shown).ok_or_else(|| {
+        Failure::not_found(format!("there is no {}; see `arizuko queue list`", wanted.id))
+    })
 }
 
 /// Lets somebody in.

@@ -29,6 +29,11 @@ const LONGEST: u64 = 366 * 24 * 60 * 60;
 /// How many a day a gate lets in at most.
 const PER_DAY_MAX: u32 = 1_000_000;
 
+/// Why a gate is none.
+const NO_PATTERN: &str = "nobody could come in by that gate: `pattern` is `*` for everybody, or the whole id of one \
+     person as `arizuko queue list` shows it, such as user:p0123456789abcdef01234567; ids are random, so that no \
+     beginning of one stands for the accounts of a provider";
+
 /// Makes an invite.
 pub(super) async fn create(
     app: Arc<App>,
@@ -108,9 +113,7 @@ pub(super) async fn revoke(
 pub(super) async fn set_gate(app: Arc<App>, caller: Caller, wanted: Gate) -> Result<Gate, Failure> {
     for_everybody(&caller)?;
     if !admission::is_pattern(&wanted.pattern) {
-        let text =
-            "`pattern` is a subject, or the beginning of one with `*` behind it; `*` for everybody";
-        return Err(Failure::bad_request(text));
+        return Err(Failure::bad_request(NO_PATTERN));
     }
     if wanted.per_day > PER_DAY_MAX {
         return Err(Failure::bad_request("`per_day` is a number from 0 to 1000000"));

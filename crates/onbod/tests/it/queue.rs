@@ -4,8 +4,8 @@ use crate::house::{House, chat};
 use proto::{
     Daemon,
     onbod::{
-        APPROVE, AdmissionState, Decide, Gate, LIST_ADMISSIONS, LIST_GATES, LIST_PEOPLE,
-        ListAdmissions, Page, REFUSE, SET_GATE,
+        APPROVE, AdmissionState, Decide, GET_ADMISSION, Gate, GetAdmission, LIST_ADMISSIONS,
+        LIST_GATES, LIST_PEOPLE, ListAdmissions, Page, REFUSE, SET_GATE,
     },
 };
 
@@ -13,9 +13,14 @@ fn decide(id: &proto::Opaque, note: Option<&str>) -> Decide {
     Decide { id: id.clone(), note: note.map(str::to_owned) }
 }
 
+/// The subject of a person, as authd makes them.
+fn person(user: u32) -> String {
+    format!("user:p{user:024x}")
+}
+
 /// Somebody writes, logs in, and stands where that leads.
 async fn comes(house: &House, user: u32) -> String {
-    let subject = format!("user:oidc|{user}");
+    let subject = person(user);
     house.write(user, "m1").await;
     let link = house.link(user, 1).await;
     assert_eq!(house.browser(Some(&subject)).press(&link).await.status, 303);
@@ -99,7 +104,7 @@ async fn who_is_queued_first_gets_the_link_by_an_operators_word() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
     let mut house = House::timeless(&[("ONBOARDING_POLICY", "greet")]).await;
-    for (pattern, per_day) in [("user:oidc|*", 2), ("user:oidc|3", 0)] {
+    for (pattern, per_day) in [("*", 2), (&*person(3), 0)] {
         house.ask(&SET_GATE, &Gate { pattern: pattern.into(), per_day }).await.unwrap();
     }
     for user in 1..=5 {
@@ -116,7 +121,7 @@ async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
     }
     let gates = house.ask(&LIST_GATES, &proto::Nothing {}).await.unwrap().gates;
     let today: Vec<(&str, u32)> = gates.iter().map(|g| (g.pattern.as_str(), g.today)).collect();
-    assert_eq!(today, [("user:oidc|*", 2), ("user:oidc|3", 0)]);
+    assert_eq!(today, [("*", 2), (&*person(3), 0)]);
     house.pass(24 * 60 * 60).await;
     house.until(4, AdmissionState::Admitted).await;
     house.until(5, AdmissionState::Admitted).await;
@@ -153,4 +158,32 @@ async fn lists_go_on_where_they_ended_and_show_nothing_to_who_has_no_right() {
         let asked = house.call(Daemon::Onbod, &LIST_ADMISSIONS, &query, &token).await;
         assert_eq!(asked.unwrap_err().status, 403, "{daemon}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_nobody_can_come_in_by_is_refused_and_says_what_would_do() {
+    let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
+    for pattern in ["user:github|*", "user:p*", "user:github|7", "telegram:*", ""] {
+        let gate = Gate { pattern: pattern.into(), per_day: 5 };
+        let refused = house.ask(&SET_GATE, &gate).await.unwrap_err();
+        assert_eq!(refused.status, 400, "{pattern}");
+        let told = &refused.detail;
+        assert!(told.contains("`*` for everybody") && told.contains("user:p0123"), "{told}");
+    }
+    assert!(house.ask(&LIST_GATES, &proto::Nothing {}).await.unwrap().gates.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_admission_is_found_by_its_id_and_by_nobody_without_the_right() {
+    let house = House::new(&[("ONBOARDING_POLICY", "queue")]).await;
+    house.write(1, "m1").await;
+    house.told().await;
+    let listed = house.admission(1).await.unwrap();
+    let one = GetAdmission { id: listed.id.clone() };
+    assert_eq!(house.ask(&GET_ADMISSION, &one).await.unwrap(), listed);
+    let none = GetAdmission { id: "a-none".parse().unwrap() };
+    assert_eq!(house.ask(&GET_ADMISSION, &none).await.unwrap_err().status, 404);
+    let token = house.authority.service(Daemon::Webd);
+    let asked = house.call(Daemon::Onbod, &GET_ADMISSION, &one, &token).await;
+    assert_eq!(asked.unwrap_err().status, 403);
 }
