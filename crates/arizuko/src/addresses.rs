@@ -82,7 +82,7 @@ impl Addresses {
     /// The address that people outside open: the public host, or else the edge's own.
     pub fn public(&self, settings: &Settings) -> String {
         let host = settings.raw("WEB_HOST", "").0;
-        if host.is_empty() { self.edge.clone() } else { format!("https://{host}") }
+        if host.is_empty() { self.edge.clone() } else { kit::public_url(&host) }
     }
 
     /// Writes them down, whole or not at all.

@@ -15,6 +15,7 @@ mod output;
 mod rotation;
 mod session;
 mod sources;
+mod strangers;
 mod tidy;
 mod up;
 

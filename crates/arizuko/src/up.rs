@@ -7,7 +7,7 @@ use crate::{
     failure::{Exit, Failure},
     instance::{Environment, Instance, SETTINGS_FILE},
     output::Output,
-    session, sources, tidy,
+    session, sources, strangers, tidy,
 };
 use kit::{Bound, Clock, Process, Program, parse};
 use proto::Daemon;
@@ -54,6 +54,9 @@ pub async fn up(
     output: Output,
 ) -> Result<(), Failure> {
     check_settings(instance, &PROGRAMS.iter().collect::<Vec<_>>(), output)?;
+    for line in strangers::lacks(&instance.settings) {
+        output.note(line);
+    }
     let made = instance.create(environment).await?;
     if made.directory {
         output.note(&format!("made the instance {} in {}", instance.name, instance.dir.display()));

@@ -64,7 +64,7 @@ pub use run::{GRACE, Process, Program, harden, http_client, run};
 pub use serve::BODY_MAX;
 pub use service_key::{AUTHD_SERVICE_KEY, ServiceKey, bearer_shaped, service_key_bundle};
 pub use settings::{AnySetting, Place, Setting, SettingError, Settings, parse};
-pub use shared::{ASSISTANT_NAME, RUN_TIMEOUT, SECRETS_OVERLAP, WEB_HOST};
+pub use shared::{ASSISTANT_NAME, RUN_TIMEOUT, SECRETS_OVERLAP, WEB_HOST, public_url};
 pub use start::{Cause, StartError};
 pub use stores::{Store, Stores};
 pub use tasks::Tasks;

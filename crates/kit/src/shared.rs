@@ -1,7 +1,7 @@
 //! The settings that more than one daemon reads, each declared once.
 
 use crate::settings::{Setting, parse};
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// How long a run may take.
 pub static RUN_TIMEOUT: Setting<Duration> = Setting {
@@ -50,4 +50,35 @@ pub static WEB_HOST: Setting<String> = Setting {
 fn host(text: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
     (text.len() <= 255 && text.chars().all(plain)).then(|| text.to_ascii_lowercase())
+}
+
+/// The beginning of an address of the edge, for a host of [`WEB_HOST`]: `https://`, and without TLS where the host is
+/// this machine alone, on which somebody tries the suite.
+pub fn public_url(host: &str) -> String {
+    let scheme = if is_this_machine(host) { "http" } else { "https" };
+    format!("{scheme}://{host}")
+}
+
+/// Whether a host, with or without a port, is a name or an address of the loopback interface.
+fn is_this_machine(host: &str) -> bool {
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_host_of_this_machine_goes_without_tls() {
+        for host in ["localhost", "localhost:8090", "127.0.0.1:8090", "127.64.1.2", "[::1]:8090"] {
+            assert_eq!(public_url(host), format!("http://{host}"));
+        }
+        for host in ["chat.example.org", "localhost.example.org:1", "10.0.0.1:8090", "[fe80::1]"] {
+            assert_eq!(public_url(host), format!("https://{host}"));
+        }
+    }
 }

@@ -22,7 +22,7 @@ impl Public {
     /// machine.
     pub(crate) async fn base(&self) -> String {
         if !self.host.is_empty() {
-            return format!("https://{}", self.host);
+            return kit::public_url(&self.host);
         }
         let written = tokio::fs::read(&self.addresses).await.ok();
         let edge = written
