@@ -4,13 +4,16 @@ mod access;
 mod audit;
 mod conversations;
 mod folders;
+mod invites;
 mod links;
+mod newcomers;
 mod overview;
 mod routes;
 mod runs;
 mod schedules;
 mod secrets;
 mod services;
+mod sessions;
 mod usage;
 
 use crate::{
@@ -68,6 +71,7 @@ reads! {
     RUNS "/dash/runs" "Runs of agents";
     RUNS_NOW "/dash/runs/now" "The same, kept up to date, as server-sent events";
     RUN "/dash/runs/one" "One run, with its log";
+    RUN_NOW "/dash/runs/one/now" "The same, kept up to date, as server-sent events";
     STOP_ASK "/dash/runs/stop" "Asks before a run is stopped";
     SCHEDULES "/dash/schedules" "The schedules";
     SCHEDULE "/dash/schedules/one" "One schedule, and what it did";
@@ -83,6 +87,17 @@ reads! {
     REVOKE_ASK "/dash/access/remove" "Asks before a right is taken away";
     LINKS "/dash/links" "The capability links";
     UNLINK_ASK "/dash/links/revoke" "Asks before a link is ended";
+    NEWCOMERS "/dash/newcomers" "Who waits to be let in";
+    NEWCOMERS_NOW "/dash/newcomers/now" "The same, kept up to date, as server-sent events";
+    NEWCOMER "/dash/newcomers/one" "One newcomer, and an operator's word";
+    REFUSE_ASK "/dash/newcomers/refuse" "Asks before somebody is refused";
+    PEOPLE "/dash/people" "Who was let in";
+    INVITES "/dash/invites" "The invites";
+    UNINVITE_ASK "/dash/invites/revoke" "Asks before an invite is ended";
+    GATES "/dash/gates" "How many come in without an operator";
+    CLOSE_ASK "/dash/gates/close" "Asks before a gate is closed";
+    SESSIONS "/dash/sessions" "The logins that last";
+    LOG_OUT_ASK "/dash/sessions/end" "Asks before a login is ended";
     USAGE "/dash/usage" "What models were used, and what that cost";
     AUDIT "/dash/audit" "What was done";
     AUDIT_EXPORT "/dash/audit/export" "The same as a file";
@@ -105,6 +120,13 @@ writes! {
     REVOKE "/dash/access/remove" "Takes a right away";
     ISSUE "/dash/links" "Makes a link";
     UNLINK "/dash/links/revoke" "Ends a link";
+    APPROVE "/dash/newcomers/approve" "Lets somebody in";
+    REFUSE "/dash/newcomers/refuse" "Refuses somebody";
+    INVITE "/dash/invites" "Makes an invite";
+    UNINVITE "/dash/invites/revoke" "Ends an invite";
+    SET_GATE "/dash/gates" "Opens a gate, or changes it";
+    CLOSE "/dash/gates/close" "Closes a gate";
+    LOG_OUT "/dash/sessions/end" "Ends a login";
 }
 
 /// Every route of this daemon, without those that every daemon has.
@@ -126,6 +148,7 @@ pub const ROUTES: &[Route] = &[
     RUNS,
     RUNS_NOW,
     RUN,
+    RUN_NOW,
     STOP_ASK,
     SCHEDULES,
     SCHEDULE,
@@ -141,6 +164,17 @@ pub const ROUTES: &[Route] = &[
     REVOKE_ASK,
     LINKS,
     UNLINK_ASK,
+    NEWCOMERS,
+    NEWCOMERS_NOW,
+    NEWCOMER,
+    REFUSE_ASK,
+    PEOPLE,
+    INVITES,
+    UNINVITE_ASK,
+    GATES,
+    CLOSE_ASK,
+    SESSIONS,
+    LOG_OUT_ASK,
     USAGE,
     AUDIT,
     AUDIT_EXPORT,
@@ -160,6 +194,13 @@ pub const ROUTES: &[Route] = &[
     REVOKE,
     ISSUE,
     UNLINK,
+    APPROVE,
+    REFUSE,
+    INVITE,
+    UNINVITE,
+    SET_GATE,
+    CLOSE,
+    LOG_OUT,
 ];
 
 /// What the handlers share.
@@ -200,6 +241,7 @@ pub(crate) fn router(context: &Context) -> Result<Router, StartError> {
     state(&mut add);
     work(&mut add);
     setup(&mut add);
+    people(&mut add);
     record(&mut add);
     Ok(api.into_router())
 }
@@ -228,6 +270,7 @@ fn work(add: &mut Add<'_>) {
     add(RUNS, shows(runs::page));
     add(RUNS_NOW, shows(runs::now));
     add(RUN, shows(runs::one));
+    add(RUN_NOW, shows(runs::one_now));
     add(STOP_ASK, shows(runs::ask_stop));
     add(STOP, does(runs::stop));
     add(SCHEDULES, shows(schedules::page));
@@ -259,6 +302,27 @@ fn setup(add: &mut Add<'_>) {
     add(ISSUE, does(links::issue));
     add(UNLINK_ASK, shows(links::ask_revoke));
     add(UNLINK, does(links::revoke));
+}
+
+fn people(add: &mut Add<'_>) {
+    add(NEWCOMERS, shows(newcomers::page));
+    add(NEWCOMERS_NOW, shows(newcomers::now));
+    add(NEWCOMER, shows(newcomers::one));
+    add(APPROVE, does(newcomers::approve));
+    add(REFUSE_ASK, shows(newcomers::ask_refuse));
+    add(REFUSE, does(newcomers::refuse));
+    add(PEOPLE, shows(newcomers::people));
+    add(INVITES, shows(invites::page));
+    add(INVITE, does(invites::create));
+    add(UNINVITE_ASK, shows(invites::ask_revoke));
+    add(UNINVITE, does(invites::revoke));
+    add(GATES, shows(invites::gates));
+    add(SET_GATE, does(invites::set_gate));
+    add(CLOSE_ASK, shows(invites::ask_close));
+    add(CLOSE, does(invites::close));
+    add(SESSIONS, shows(sessions::page));
+    add(LOG_OUT_ASK, shows(sessions::ask_end));
+    add(LOG_OUT, does(sessions::end));
 }
 
 fn record(add: &mut Add<'_>) {

@@ -16,6 +16,7 @@ pub(crate) enum Here {
     Routes,
     Access,
     Links,
+    Newcomers,
     Usage,
     Audit,
     /// On none of them.
@@ -52,6 +53,7 @@ const MENU: &[(&str, &[Item])] = &[
             (Here::Links, "Links", "/dash/links"),
         ],
     ),
+    ("People", &[(Here::Newcomers, "Newcomers", "/dash/newcomers")]),
     ("Record", &[(Here::Usage, "Usage", "/dash/usage"), (Here::Audit, "Audit", "/dash/audit")]),
 ];
 
@@ -106,7 +108,7 @@ impl Frame<'_> {
 
     /// Whether somebody like this has that page.
     fn has(&self, page: Here) -> bool {
-        let whole = [Here::Secrets, Here::Services, Here::Runs, Here::Audit];
+        let whole = [Here::Secrets, Here::Services, Here::Runs, Here::Newcomers, Here::Audit];
         self.is_operator || !whole.contains(&page)
     }
 

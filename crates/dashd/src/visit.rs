@@ -73,6 +73,10 @@ const DONE: &[(&str, &str)] = &[
     ("resumed", "The schedule fires again."),
     ("fired", "The schedule fires now, besides its own times."),
     ("revoked", "The link opens nothing any more."),
+    ("approved", "They are let in."),
+    ("refused", "They are refused, and told so."),
+    ("uninvited", "Nobody comes in by that invite any more."),
+    ("loggedout", "The login ends within half a minute."),
 ];
 
 impl Visit {

@@ -12,6 +12,7 @@ use crate::{
 use maud::Markup;
 use proto::{
     Daemon, Nothing,
+    onbod::{AdmissionState, LIST_ADMISSIONS, ListAdmissions},
     routd::{LIST_GROUPS, LIST_TURNS, ListTurns, TurnEnd},
 };
 use std::time::Duration;
@@ -52,6 +53,11 @@ async fn board(visit: Visit) -> Result<Markup, Trouble> {
     let routd = visit.call(Daemon::Routd, &proto::routd::STATUS, &nothing).await;
     let runed = visit.call(Daemon::Runed, &proto::runed::STATUS, &nothing).await;
     let failed = visit.call(Daemon::Routd, &LIST_TURNS, &failed).await;
+    let newcomers = match services.iter().find(|one| one.daemon == Daemon::Onbod) {
+        Some(onbod) if onbod.said.is_ok() => waiting(&visit).await,
+        // Where it does not run there is no queue; where it should and does not, that is said already.
+        _ => None,
+    };
     Ok(view::board(&Overview {
         services,
         secrets,
@@ -59,5 +65,17 @@ async fn board(visit: Visit) -> Result<Markup, Trouble> {
         runed: runed.map_err(|trouble| trouble.line()),
         // That routd is away is said already.
         failed: failed.map(|page| page.turns).unwrap_or_default(),
+        newcomers,
     }))
+}
+
+/// How many newcomers wait.
+async fn waiting(visit: &Visit) -> Option<u64> {
+    let queue = ListAdmissions {
+        state: Some(AdmissionState::Waiting),
+        limit: Some(1),
+        ..ListAdmissions::default()
+    };
+    let page = visit.call(Daemon::Onbod, &LIST_ADMISSIONS, &queue).await;
+    page.ok().map(|page| page.waiting)
 }

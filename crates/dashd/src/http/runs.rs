@@ -82,20 +82,42 @@ async fn get(visit: &Visit, One { id }: &One) -> Result<Run, Trouble> {
     visit.call(Daemon::Runed, &GET_RUN, &request).await
 }
 
-/// One run, with what it wrote.
+/// One run, with what it wrote; kept up to date until it has ended.
 pub(super) async fn one(visit: Visit, one: One) -> Outcome {
     let run = get(&visit, &one).await?;
-    let log = visit.call(Daemon::Runed, &RUN_LOG, &EndRun { id: one.id.clone() }).await;
-    let log = log.map_err(|trouble| trouble.line());
-    let stop = address("/dash/runs/stop", &[("id", one.id.as_str())]);
+    let now = address("/dash/runs/one/now", &[("id", one.id.as_str())]);
+    let content = whole(&visit, &run).await;
     let body = html! {
-        (view::one(&run, log.as_ref().map_err(String::as_str), visit.app.clock.now()))
-        div.row {
-            @if run.state != RunState::Ended { a.button href=(stop) { "Stop this run…" } }
-            a.button href="/dash/runs" { "All runs" }
+        @if run.state == RunState::Ended {
+            (content)
+        } @else {
+            (live::part(&visit, &now, "The run", &content))
         }
+        div.row { a.button href="/dash/runs" { "All runs" } }
     };
     shown(Here::Runs, format!("Run {}", run.id), body)
+}
+
+/// The same, kept up to date.
+pub(super) async fn one_now(visit: Visit, One { id }: One) -> Outcome {
+    let make = move |visit: Visit| {
+        let one = One { id: id.clone() };
+        async move {
+            let run = get(&visit, &one).await?;
+            Ok::<Markup, Trouble>(whole(&visit, &run).await)
+        }
+    };
+    live::follow(visit, EVERY, make)
+}
+
+async fn whole(visit: &Visit, run: &Run) -> Markup {
+    let log = visit.call(Daemon::Runed, &RUN_LOG, &EndRun { id: run.id.clone() }).await;
+    let log = log.map_err(|trouble| trouble.line());
+    let stop = address("/dash/runs/stop", &[("id", run.id.as_str())]);
+    html! {
+        (view::one(run, log.as_ref().map_err(String::as_str), visit.app.clock.now()))
+        @if run.state != RunState::Ended { div.row { a.button href=(stop) { "Stop this run…" } } }
+    }
 }
 
 /// Asks first.

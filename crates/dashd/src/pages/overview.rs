@@ -20,6 +20,8 @@ pub(crate) struct Overview {
     pub(crate) runed: Result<RunedStatus, String>,
     /// Turns that failed within a day, newest first.
     pub(crate) failed: Vec<TurnRow>,
+    /// Newcomers who wait; nothing where there is no queue.
+    pub(crate) newcomers: Option<u64>,
 }
 
 /// Something that is wrong.
@@ -136,6 +138,9 @@ fn tiles(all: &Overview) -> Markup {
                 (tile("runs waiting", &status.pending.to_string(), "/dash/runs?state=pending", Mark::Quiet))
             }
             Err(why) => p.alert { "runed does not say what runs: " (why) },
+        }
+        @if let Some(waiting) = all.newcomers {
+            (tile("newcomers waiting", &waiting.to_string(), "/dash/newcomers", some(waiting, Mark::Doubtful)))
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod forms;
 mod live;
+mod newcomers;
 mod pages;
 mod rig;
 mod tenants;

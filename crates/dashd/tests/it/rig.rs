@@ -1,4 +1,4 @@
-//! dashd, a routd, and the edge and authd as far as dashd meets them.
+//! dashd, a routd, an onbod, and the edge and authd as far as dashd meets them.
 
 use auth::Kind;
 use axum::{Router, routing::post};
@@ -7,12 +7,19 @@ use kit::{
     testing::{Rig, Serving, TestAuthority, serve_daemon, serve_router},
 };
 use proto::{
-    Daemon, Endpoint,
-    authd::{Token, USER_TOKEN, UserTokenRequest},
+    Daemon, Endpoint, Nothing, Timestamp,
+    authd::{
+        END_SESSION, EndSession, LIST_SESSIONS, ListSessions, SessionPage, SessionRow, Token,
+        USER_TOKEN, UserTokenRequest,
+    },
+    onbod::{Admission, KNOCK, Knock, LIST_ADMISSIONS, ListAdmissions},
     routd::{ADD_GROUP, ADD_RULE, AclEffect, AclRule, NewGroup, NewMessage, POST_MESSAGE},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 pub const CHANNEL_SECRET: &str = "channel-secret-of-the-tests";
@@ -28,12 +35,14 @@ pub const BOB: &str = "user:bob";
 
 pub struct Dash {
     pub authority: TestAuthority,
-    _routd: Context,
+    _routd: [Context; 2],
     routd_url: Serving,
+    onbod_url: Serving,
     serving: Serving,
     http: reqwest::Client,
+    pub ended: Ended,
     _authd: Serving,
-    _dirs: [TempDir; 2],
+    _dirs: [TempDir; 3],
 }
 
 /// authd's endpoint: an act is `act:SUBJECT`, and `act:over` is of a session that has ended.
@@ -63,7 +72,7 @@ async fn user_token(
 
 impl Dash {
     pub async fn new() -> Self {
-        let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        let dirs = [(); 3].map(|()| TempDir::new().unwrap());
         let rig = Rig::new(Daemon::Routd, dirs[0].path())
             .secret("CHANNEL_SECRET", CHANNEL_SECRET)
             .secret("SECRETS_KEY", "0123456789abcdef0123456789abcdef-one")
@@ -72,11 +81,21 @@ impl Dash {
         let (routd, authority) = rig.build().await;
         let router = routd::start(routd.clone()).await.unwrap();
         let routd_url = serve_daemon(&routd, router).await;
-        let authd = authd(&authority).await;
+        let ended = Ended::default();
+        let authd = authd(&authority, &ended).await;
+        let rig = Rig::new(Daemon::Onbod, dirs[2].path())
+            .authority(&authority)
+            .setting("ONBOARDING_POLICY", "queue")
+            .peer(Daemon::Routd, &routd_url.url)
+            .peer(Daemon::Authd, &authd.url);
+        let (onbod, _) = rig.build().await;
+        let router = onbod::start(onbod.clone()).await.unwrap();
+        let onbod_url = serve_daemon(&onbod, router).await;
         let rig = Rig::new(Daemon::Dashd, dirs[1].path())
             .authority(&authority)
             .peer(Daemon::Routd, &routd_url.url)
             .peer(Daemon::Authd, &authd.url)
+            .peer(Daemon::Onbod, &onbod_url.url)
             .peer(Daemon::Runed, "http://127.0.0.1:1");
         let (context, _) = rig.build().await;
         let router = dashd::start(context.clone()).await.unwrap();
@@ -87,8 +106,17 @@ impl Dash {
             .timeout(Duration::from_secs(30))
             .build()
             .unwrap();
-        let dash =
-            Self { authority, _routd: routd, routd_url, serving, http, _authd: authd, _dirs: dirs };
+        let dash = Self {
+            authority,
+            _routd: [routd, onbod],
+            routd_url,
+            onbod_url,
+            serving,
+            http,
+            ended,
+            _authd: authd,
+            _dirs: dirs,
+        };
         for folder in ["corp/eng", "corp/eng/sre", "corp/ops", "other"] {
             let folder = folder.parse().unwrap();
             let new =
@@ -109,9 +137,38 @@ impl Dash {
         endpoint: &Endpoint<Req, Res>,
         request: &Req,
     ) -> Res {
-        let url = [(Daemon::Routd, self.routd_url.url.clone())].into();
-        let peers = Peers::with_token(kit::http_client().unwrap(), url, &self.authority.operator());
-        peers.get(Daemon::Routd).call(endpoint, request).await.unwrap()
+        self.ask(Daemon::Routd, endpoint, request).await
+    }
+
+    /// Calls an owner as the operator, past dashd.
+    pub async fn ask<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        daemon: Daemon,
+        endpoint: &Endpoint<Req, Res>,
+        request: &Req,
+    ) -> Res {
+        let urls = [
+            (Daemon::Routd, self.routd_url.url.clone()),
+            (Daemon::Onbod, self.onbod_url.url.clone()),
+        ];
+        let token = self.authority.operator();
+        let peers = Peers::with_token(kit::http_client().unwrap(), urls.into(), &token);
+        peers.get(daemon).call(endpoint, request).await.unwrap()
+    }
+
+    /// Somebody knocks at a chat that nothing takes: their admission.
+    pub async fn knock(&self, chat: &str, name: &str, text: &str) -> Admission {
+        let knock = Knock {
+            message_id: "k1".parse().unwrap(),
+            chat_jid: chat.parse().unwrap(),
+            sender: chat.to_owned(),
+            sender_name: Some(name.to_owned()),
+            excerpt: text.to_owned(),
+        };
+        self.ask(Daemon::Onbod, &KNOCK, &knock).await;
+        let all = self.ask(Daemon::Onbod, &LIST_ADMISSIONS, &ListAdmissions::default()).await;
+        let known = |one: &Admission| one.chat_jid.as_ref().is_some_and(|jid| jid.as_str() == chat);
+        all.admissions.into_iter().find(known).unwrap()
     }
 
     /// Somebody writes in a chat.
@@ -176,12 +233,45 @@ fn browser(subject: &str) -> String {
     format!("{hex:0<32}")
 }
 
-async fn authd(authority: &TestAuthority) -> Serving {
+/// The ids of the sessions that were ended. There is one, 7, of ann.
+pub type Ended = Arc<Mutex<Vec<i64>>>;
+
+async fn sessions(
+    ended: Ended,
+    _: kit::Caller,
+    wanted: ListSessions,
+) -> Result<SessionPage, kit::Failure> {
+    let lasts = !ended.lock().unwrap().contains(&7) && wanted.subject.is_none_or(|s| s == ANN);
+    let session = SessionRow {
+        id: 7,
+        subject: ANN.into(),
+        kind: "browser".into(),
+        rule: Some("oidc domain example.org".into()),
+        begun_from: "192.0.2.7".into(),
+        begun_at: Timestamp(0),
+        used_at: Timestamp(0),
+        ends_at: Timestamp(0),
+    };
+    Ok(SessionPage { sessions: lasts.then_some(session).into_iter().collect(), before: None })
+}
+
+async fn end_session(
+    ended: Ended,
+    _: kit::Caller,
+    wanted: EndSession,
+) -> Result<Nothing, kit::Failure> {
+    ended.lock().unwrap().push(wanted.id);
+    Ok(Nothing {})
+}
+
+async fn authd(authority: &TestAuthority, ended: &Ended) -> Serving {
     let dir = TempDir::new().unwrap();
     let rig = Rig::new(Daemon::Authd, dir.path()).authority(authority);
     let (context, _) = rig.build().await;
     let mut api = Api::new(&context);
-    api.mount(USER_TOKEN, authority.clone(), user_token);
+    api.mount(USER_TOKEN, authority.clone(), user_token)
+        .mount(LIST_SESSIONS, ended.clone(), sessions)
+        .mount(END_SESSION, ended.clone(), end_session);
     let never = Router::new().route("/never", post(|| async {}));
     serve_router(api.into_router().merge(never)).await
 }
