@@ -7,7 +7,8 @@ use std::{fmt, str::FromStr};
 /// The address of a chat, such as `telegram:group/-100123`, `web:corp/eng` or `hook:corp/eng/ci`.
 ///
 /// Invariant: `[a-z][a-z0-9]*`, a colon, then 1 to 240 printable characters without spaces; the
-/// whole has at most 256 bytes. A `web:` or `hook:` address names a folder that parses.
+/// whole has at most 256 bytes. A `web:` or `hook:` address names a folder that parses; a `guest:` address is 32
+/// hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -18,7 +19,7 @@ pub struct Jid(String);
 /// What an address says about where its messages go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A chat of a platform; the route table decides.
+    /// A chat of a platform, or the web chat of a guest; the route table decides.
     Platform,
     /// A web chat of this folder: `web:FOLDER`, or `web:FOLDER~CHAT` for one of several.
     Web(Folder),
@@ -38,7 +39,13 @@ pub enum JidError {
     /// A `web:` or `hook:` address whose folder is not one.
     #[error("`{0}` must name a folder, as in `web:team/name` or `hook:team/name/source`")]
     Folder(String),
+    /// A `guest:` address that webd did not make.
+    #[error("`{0}` is no guest's chat: it has 32 hexadecimal digits behind the colon")]
+    Guest(String),
 }
+
+/// The platform of the web chats of guests: whoever opened one without a link.
+const GUEST: &str = "guest";
 
 impl Jid {
     /// The address as text.
@@ -68,6 +75,17 @@ impl Jid {
             "" => format!("web:{folder}").parse(),
             chat => format!("web:{folder}~{chat}").parse(),
         }
+    }
+
+    /// The web chat of a guest, by the 32 hexadecimal digits that tell it from others.
+    pub fn guest(digits: &str) -> Result<Self, JidError> {
+        format!("{GUEST}:{digits}").parse()
+    }
+
+    /// Whether the suite itself shows this chat, and no adapter carries what is said to a platform: then a message is
+    /// delivered by being committed.
+    pub fn is_shown_here(&self) -> bool {
+        matches!(self.platform(), "web" | "hook" | GUEST)
     }
 
     /// The webhook `source` of `folder`.
@@ -111,6 +129,10 @@ impl FromStr for Jid {
             return Err(JidError::Rest);
         }
         direct(platform, room).ok_or_else(|| JidError::Folder(shown()))?;
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if platform == GUEST && !(room.len() == 32 && room.bytes().all(digit)) {
+            return Err(JidError::Guest(shown()));
+        }
         Ok(Self(text.into()))
     }
 }
@@ -164,5 +186,19 @@ mod tests {
         ] {
             assert!(bad.parse::<Jid>().is_err(), "{bad:?} must be refused");
         }
+    }
+
+    #[test]
+    fn a_guests_chat_goes_by_the_routes_and_is_shown_here() {
+        let digits = "0123456789abcdef0123456789abcdef";
+        let chat = Jid::guest(digits).unwrap();
+        assert_eq!((chat.address(), chat.platform()), (Address::Platform, "guest"));
+        let here = |text: &str| text.parse::<Jid>().unwrap().is_shown_here();
+        assert!(chat.is_shown_here() && here("web:a") && here("hook:a/ci"));
+        assert!(!here("telegram:user/1") && !here("slack:T1/C1") && !here("guests:x"));
+        for bad in ["guest:", "guest:ann", &format!("guest:{}", digits.to_uppercase())] {
+            assert!(bad.parse::<Jid>().is_err(), "{bad}");
+        }
+        assert!(Jid::guest(&digits[1..]).is_err());
     }
 }

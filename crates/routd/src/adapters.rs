@@ -8,8 +8,11 @@ use auth::{Caller, Kind};
 use proto::Daemon;
 
 /// The platforms of each adapter.
-const PLATFORMS: [(Daemon, &[&str]); 3] =
-    [(Daemon::Webd, &["web", "hook"]), (Daemon::Teled, &["telegram"]), (Daemon::Slakd, &["slack"])];
+const PLATFORMS: [(Daemon, &[&str]); 3] = [
+    (Daemon::Webd, &["web", "hook", "guest"]),
+    (Daemon::Teled, &["telegram"]),
+    (Daemon::Slakd, &["slack"]),
+];
 
 /// The adapters that may have a `CHANNEL_SECRET_<ADAPTER>` of their own.
 pub(crate) fn all() -> impl Iterator<Item = Daemon> {

@@ -74,7 +74,7 @@ pub(crate) fn say_at(
         reply_to: saying.reply_to,
     };
     let seq = messages::say(tx, &message, now)?;
-    let delivered = !matches!(chat.address(), Address::Platform);
+    let delivered = chat.is_shown_here();
     outbox::add(tx, seq, chat, delivered, now)?;
     feed::message(tx, chat, topic, seq, now)?;
     wake.chat(tx, chat.as_str());
@@ -105,12 +105,14 @@ pub(crate) fn notice(
     let Some(newest) = messages::newest_inbound(tx, chat)? else {
         return Err(Fault::NotFound(format!("nobody wrote in the chat {chat}")));
     };
-    let kept = notice.kept.as_deref().unwrap_or(&notice.content);
+    // What is shown here has no other place than the history.
+    let delivered = chat.is_shown_here();
+    let kept = notice.kept.as_deref().filter(|_| !delivered);
     let message = messages::Outbound {
         id: &id,
         chat_jid: chat,
         sender: SYSTEM,
-        content: kept,
+        content: kept.unwrap_or(&notice.content),
         attachments: &[],
         thread: &newest.thread,
         topic: &newest.topic,
@@ -121,11 +123,13 @@ pub(crate) fn notice(
     };
     let seq = messages::say(tx, &message, now)?;
     // The whole text stays with what is to be sent, and goes when that is settled.
-    let whole = notice.kept.as_ref().map(|_| notice.content.as_str());
-    outbox::add_change(tx, seq, chat, outbox::Kind::Send, whole, false, now)?;
+    let whole = kept.map(|_| notice.content.as_str());
+    outbox::add_change(tx, seq, chat, outbox::Kind::Send, whole, delivered, now)?;
     feed::message(tx, chat, &newest.topic, seq, now)?;
     wake.chat(tx, chat.as_str());
-    wake.outbox(tx);
+    if !delivered {
+        wake.outbox(tx);
+    }
     Ok((id, false))
 }
 

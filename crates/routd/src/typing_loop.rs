@@ -8,10 +8,7 @@ use crate::{
     turn::State,
 };
 use kit::CallOptions;
-use proto::{
-    Address,
-    routd::{TYPING, Typing},
-};
+use proto::routd::{TYPING, Typing};
 use std::{sync::Arc, time::Duration};
 
 /// What an adapter that can show it says of itself.
@@ -39,7 +36,7 @@ pub(crate) async fn show(app: &Arc<App>, turn_id: &str, number: i64) {
 fn is_at_work(turn: &Turn, number: i64) -> bool {
     turn.endpoint == Some(number)
         && !matches!(turn.standing.state, State::Ended(_))
-        && matches!(turn.chat_jid.address(), Address::Platform)
+        && !turn.chat_jid.is_shown_here()
 }
 
 async fn tell(app: &Arc<App>, turn: &Turn) {

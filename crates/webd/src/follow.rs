@@ -1,12 +1,12 @@
 //! Following a chat: the feed's pages, one after the other, as a stream that outlives routd.
 
 use crate::{
-    links::{Links, NoLink, Token},
+    links::{Links, NoLink, Opened, Token},
     routd::Routd,
     story::concerns,
 };
 use futures::Stream;
-use proto::routd::{FeedEvent, FeedQuery, Link};
+use proto::routd::{FeedEvent, FeedQuery};
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
@@ -28,7 +28,7 @@ pub struct Follow {
     /// The link's token.
     pub token: Token,
     /// What it opens.
-    pub link: Arc<Link>,
+    pub link: Arc<Opened>,
     /// The topic listened to; empty for all.
     pub topic: String,
     /// What the listener has; `None` for the newest page.

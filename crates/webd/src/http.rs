@@ -8,10 +8,10 @@ mod mcp;
 
 use crate::{
     assets::Assets,
-    links::{Links, NoLink, Token},
+    links::{Links, NoLink, Opened, Token},
     page,
     routd::{CHANNEL_SECRET, Routd},
-    settings::WEBD_MAX_STREAMS,
+    settings::{WEB_GUESTS, WEBD_MAX_STREAMS},
 };
 use axum::{
     Router,
@@ -26,16 +26,15 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
 };
-use proto::{
-    Code, Daemon, Method, Needs, Route,
-    routd::{Link, LinkKind},
-};
+use proto::{Code, Daemon, Method, Needs, Route, routd::LinkKind};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 const ASSET: Route =
     Route::new(Method::Get, "/chat/assets/{file}", Needs::Nobody, "A part of the chat page");
+const CHAT_NEW: Route =
+    Route::new(Method::Get, "/chat/new", Needs::Nobody, "Leads to a new chat of a guest's own");
 const CHAT_BARE: Route =
     Route::new(Method::Get, "/chat/{token}", Needs::Nobody, "Leads to the chat page");
 const CHAT_PAGE: Route =
@@ -74,6 +73,7 @@ const HOOK_OUTCOME: Route = Route::new(
 /// Every route of this daemon, without those that every daemon has.
 pub const ROUTES: &[Route] = &[
     ASSET,
+    CHAT_NEW,
     CHAT_BARE,
     CHAT_PAGE,
     CHAT_POST,
@@ -100,6 +100,8 @@ const AWAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct App {
     assistant: String,
+    /// Whether anybody may open a chat without a link.
+    guests: bool,
     assets: Assets,
     routd: Routd,
     links: Arc<Links>,
@@ -122,12 +124,14 @@ type Shared = State<Arc<App>>;
 pub async fn router(context: Context) -> Result<Router, StartError> {
     let assistant = context.settings.get(&kit::ASSISTANT_NAME)?;
     let streams = context.settings.get(&WEBD_MAX_STREAMS)?;
+    let guests = context.settings.get(&WEB_GUESTS)?;
     let secret = context.secrets.watch(&CHANNEL_SECRET).await?;
     let routd = Routd::new(context.peers.get(Daemon::Routd), secret);
     let app = Arc::new(App {
         assistant,
+        guests,
         assets: Assets::new(),
-        links: Arc::new(Links::new(routd.clone())),
+        links: Arc::new(Links::new(routd.clone(), guests)),
         routd,
         gate: context.gate.clone(),
         clock: context.clock.clone(),
@@ -145,6 +149,7 @@ pub async fn router(context: Context) -> Result<Router, StartError> {
         api.raw(route, served.with_state(app.clone()));
     };
     add(ASSET, get(asset));
+    add(CHAT_NEW, get(chat::begin));
     add(CHAT_BARE, get(chat::bare));
     add(CHAT_PAGE, get(chat::page));
     add(CHAT_POST, post(chat::say));
@@ -194,7 +199,7 @@ impl App {
         kind: LinkKind,
         token: &str,
         headers: &HeaderMap,
-    ) -> Result<(Token, Arc<Link>), Response> {
+    ) -> Result<(Token, Arc<Opened>), Response> {
         let html = wants_html(headers) && kind == LinkKind::Chat;
         let Some(token) = Token::shown(token, kind) else { return Err(self.unknown(html)) };
         match self.links.resolve(&token).await {

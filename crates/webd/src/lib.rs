@@ -24,6 +24,7 @@
 
 mod assets;
 mod follow;
+mod guest;
 mod hook_body;
 mod hook_signature;
 mod http;

@@ -1,8 +1,11 @@
 //! Capability links: what a token opens, remembered for a moment.
 
-use crate::routd::Routd;
+use crate::{guest, routd::Routd};
 use kit::PeerError;
-use proto::routd::{Link, LinkKind};
+use proto::{
+    Jid, Opaque,
+    routd::{Link, LinkKind, Signature},
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -48,6 +51,23 @@ impl fmt::Debug for Token {
     }
 }
 
+/// What a token opens.
+#[derive(Debug)]
+pub struct Opened {
+    /// The id of the link.
+    pub id: Opaque,
+    /// The chat.
+    pub chat_jid: Jid,
+    /// How its deliveries are signed.
+    pub signature: Option<Signature>,
+}
+
+impl From<Link> for Opened {
+    fn from(link: Link) -> Self {
+        Self { id: link.id, chat_jid: link.chat_jid, signature: link.signature }
+    }
+}
+
 /// Why a token opens nothing now.
 #[derive(Debug, thiserror::Error)]
 pub enum NoLink {
@@ -60,39 +80,56 @@ pub enum NoLink {
 }
 
 type Key = [u8; 32];
-type Known = HashMap<Key, (Instant, Option<Arc<Link>>)>;
+type Known = HashMap<Key, (Instant, Option<Arc<Opened>>)>;
 
 /// The links that were asked for lately.
 #[derive(Debug)]
 pub struct Links {
     routd: Routd,
+    /// Whether anybody may open a chat without a link.
+    guests: bool,
     known: Mutex<Known>,
 }
 
 impl Links {
-    /// Links, as `routd` knows them.
-    pub fn new(routd: Routd) -> Self {
-        Self { routd, known: Mutex::default() }
+    /// Links, as `routd` knows them; and the chats of guests, new ones where `guests` says so.
+    pub fn new(routd: Routd, guests: bool) -> Self {
+        Self { routd, guests, known: Mutex::default() }
     }
 
     /// What `token` opens.
-    pub async fn resolve(&self, token: &Token) -> Result<Arc<Link>, NoLink> {
+    pub async fn resolve(&self, token: &Token) -> Result<Arc<Opened>, NoLink> {
         let key = token.key();
         if let Some(answer) = self.remembered(&key) {
             return answer.ok_or(NoLink::Unknown);
         }
-        let asked = self.routd.resolve(token.kind, &token.text).await;
+        let asked = match guest::chat_of(&token.text).filter(|_| token.kind == LinkKind::Chat) {
+            Some(chat) => self.of_guest(chat).await,
+            None => {
+                self.routd.resolve(token.kind, &token.text).await.map(|link| link.map(Opened::from))
+            }
+        };
         let answer = asked.map_err(NoLink::NotAsked)?.map(Arc::new);
         self.remember(key, answer.clone());
         answer.ok_or(NoLink::Unknown)
     }
 
-    fn remembered(&self, key: &Key) -> Option<Option<Arc<Link>>> {
+    /// A guest's chat. One that was begun stays open, whatever may be opened now.
+    async fn of_guest(&self, chat: Jid) -> Result<Option<Opened>, PeerError> {
+        if !self.guests && !self.routd.is_begun(&chat).await? {
+            return Ok(None);
+        }
+        // The address of the chat is an id by itself.
+        let id = chat.as_str().replace(':', "-").parse().ok();
+        Ok(id.map(|id| Opened { id, chat_jid: chat, signature: None }))
+    }
+
+    fn remembered(&self, key: &Key) -> Option<Option<Arc<Opened>>> {
         let (at, answer) = self.known().get(key)?.clone();
         (at.elapsed() < REMEMBERED).then_some(answer)
     }
 
-    fn remember(&self, key: Key, answer: Option<Arc<Link>>) {
+    fn remember(&self, key: Key, answer: Option<Arc<Opened>>) {
         let mut known = self.known();
         if known.len() >= KNOWN_MAX {
             known.retain(|_, (at, _)| at.elapsed() < REMEMBERED);

@@ -104,6 +104,14 @@ impl Routd {
         self.peer.call_waiting(&FEED, query, wait).await
     }
 
+    /// Whether anything was ever said in a chat.
+    pub async fn is_begun(&self, chat: &Jid) -> Result<bool, PeerError> {
+        let query =
+            FeedQuery { chat_jid: chat.clone(), after: None, limit: Some(1), wait_seconds: 0 };
+        let page = patiently(QUESTION_PATIENCE, "a guest waits for routd", || self.feed(&query));
+        Ok(!page.await?.events.is_empty())
+    }
+
     /// A file that the agent sent in a chat; `None` where there is none in that chat. The id is one plain part of an
     /// address.
     pub async fn file(&self, chat: &Jid, id: &str) -> Result<Option<Fetched>, PeerError> {

@@ -178,6 +178,7 @@ fn may(look: &Look<'_>, asked: &SendFile) -> Result<Folder, Fault> {
     }
     let able = match chat.address() {
         Address::Web(_) => true,
+        Address::Platform if chat.is_shown_here() => true,
         // Whoever posts to a webhook asks for text.
         Address::Hook(..) => false,
         Address::Platform => {
@@ -311,7 +312,7 @@ async fn fetch_history(call: Call, asked: FetchHistory) -> Result<Answer, Fault>
         }
         let able = channels::of_chat(conn, &chat)?.filter(|one| one.can(HAS_HISTORY));
         let daemon = adapters::of_platform(chat.platform());
-        let able = able.filter(|_| matches!(chat.address(), Address::Platform)).zip(daemon);
+        let able = able.filter(|_| !chat.is_shown_here()).zip(daemon);
         Ok::<_, Fault>((chat, able))
     });
     let (chat_jid, able) = found.await?;

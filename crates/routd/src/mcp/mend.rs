@@ -17,7 +17,7 @@ use crate::{
         outbox::{self, Kind},
     },
 };
-use proto::{Address, Jid, Opaque};
+use proto::{Jid, Opaque};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -138,7 +138,7 @@ fn carry(
     text: Option<&str>,
 ) -> Result<Answer, Fault> {
     let (tx, now, chat) = (change.tx, change.now, &message.chat_jid);
-    let delivered = !matches!(chat.address(), Address::Platform);
+    let delivered = chat.is_shown_here();
     if !delivered {
         let able = channels::of_chat(tx, chat)?;
         if !able.is_some_and(|one| one.can(kind.name())) {

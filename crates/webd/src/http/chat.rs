@@ -2,7 +2,8 @@
 
 use super::{App, Shared, content_type, failure, is_cross_site, refuse_body, wants_html};
 use crate::{
-    links::Token,
+    guest,
+    links::{Opened, Token},
     page::ChatPage,
     story::Story,
     visitor::{self, Visitor, Writer},
@@ -17,7 +18,7 @@ use axum::{
 use kit::Failure;
 use proto::{
     Code, Opaque, Topic,
-    routd::{FeedQuery, Link, LinkKind, MessageAck, NewMessage},
+    routd::{FeedQuery, LinkKind, MessageAck, NewMessage},
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,19 @@ struct Accepted {
 struct Visit {
     writer: Writer,
     cookie: Option<HeaderValue>,
+}
+
+/// `GET /chat/new`: a chat of the guest's own. Nothing is kept of it until something is said there.
+pub async fn begin(State(app): Shared, headers: HeaderMap) -> Response {
+    if !app.guests {
+        return app.unknown(wants_html(&headers));
+    }
+    let place = format!("/chat/{}/", guest::new_token());
+    let Ok(mut place) = HeaderValue::try_from(place) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    place.set_sensitive(true);
+    (StatusCode::SEE_OTHER, [(header::LOCATION, place)]).into_response()
 }
 
 /// `GET /chat/{token}`: relative addresses on the page need the slash.
@@ -154,7 +168,7 @@ impl App {
         }
     }
 
-    async fn chat_page(&self, link: &Link, visit: &Visit, shown: &Shown<'_>) -> Response {
+    async fn chat_page(&self, link: &Opened, visit: &Visit, shown: &Shown<'_>) -> Response {
         let query = FeedQuery {
             chat_jid: link.chat_jid.clone(),
             after: None,
@@ -181,7 +195,7 @@ impl App {
     /// Delivers what somebody says: answers once routd has committed it.
     pub(super) async fn say(
         &self,
-        link: &Link,
+        link: &Opened,
         writer: &Writer,
         saying: &Saying,
     ) -> Result<MessageAck, Failure> {

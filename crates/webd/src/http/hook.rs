@@ -3,7 +3,9 @@
 use super::{App, Shared, content_type, failure, refuse_body};
 use crate::{
     hook_body::{self, BodyError},
-    hook_signature, visitor,
+    hook_signature,
+    links::Opened,
+    visitor,
 };
 use axum::{
     Json,
@@ -19,7 +21,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use kit::Failure;
 use proto::{
     Address, Code, Opaque,
-    routd::{Link, LinkKind, MessageState, NewMessage, OutcomeQuery, Signature, VerifyDelivery},
+    routd::{LinkKind, MessageState, NewMessage, OutcomeQuery, Signature, VerifyDelivery},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -125,7 +127,7 @@ impl App {
     /// Refuses a delivery that its sender did not sign.
     async fn check_signature(
         &self,
-        link: &Link,
+        link: &Opened,
         signature: Signature,
         headers: &HeaderMap,
         body: &[u8],
@@ -149,7 +151,7 @@ impl App {
     }
 }
 
-fn message(link: &Link, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, Failure> {
+fn message(link: &Opened, headers: &HeaderMap, body: &[u8]) -> Result<NewMessage, Failure> {
     let id = delivery_id(link.signature, headers)?;
     let said = hook_body::read(content_type(headers), body).map_err(|error| match error {
         BodyError::TooLong => Failure::new(Code::TooLarge, error.to_string()),

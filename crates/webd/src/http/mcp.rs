@@ -8,7 +8,7 @@ mod arguments;
 
 use super::{App, Shared, chat::Saying, is_cross_site};
 use crate::{
-    links::{NoLink, Token},
+    links::{NoLink, Opened, Token},
     story::concerns,
     visitor::Writer,
 };
@@ -21,7 +21,7 @@ use axum::{
 use kit::{Failure, PeerError};
 use proto::{
     Opaque,
-    routd::{FeedEvent, FeedItem, FeedQuery, Link, LinkKind, MessageOutcome, OutcomeQuery},
+    routd::{FeedEvent, FeedItem, FeedQuery, LinkKind, MessageOutcome, OutcomeQuery},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -83,7 +83,7 @@ pub async fn serve(State(app): Shared, Path(token): Path<String>, request: Reque
 struct Chat {
     app: Arc<App>,
     token: Token,
-    link: Arc<Link>,
+    link: Arc<Opened>,
     writer: Writer,
 }
 

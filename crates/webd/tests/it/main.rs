@@ -3,6 +3,7 @@
 
 mod chat;
 mod fake_routd;
+mod guest;
 mod hook;
 mod mcp;
 mod page;
