@@ -5,7 +5,7 @@
 
 mod audited;
 mod links;
-mod mint;
+pub mod mint;
 mod turns;
 
 use crate::harness::Suite;

@@ -18,6 +18,8 @@ mod logins;
 mod main_job;
 mod mcp;
 mod onboarding;
+mod openapi;
+mod people;
 mod refusals;
 mod rotation;
 mod rotation_broken;

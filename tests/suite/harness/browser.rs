@@ -1,12 +1,40 @@
 //! A real browser: Chromium, driven by its own driver (W3C WebDriver, and Chromium's own commands).
 
-use super::{LIMIT, eventually};
+use super::eventually;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::{
     net::TcpListener,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
+
+/// Whether anything of the page sticks out at its right side, or is text whose contrast is below 4.5 to 1 (WCAG 2.2,
+/// 1.4.3); what and how much.
+const FAULTS: &str = r#"
+const wide = document.documentElement.clientWidth, faults = [];
+if (document.documentElement.scrollWidth > wide) faults.push("the page is wider than its window");
+const parse = (text) => { const n = text.match(/[\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
+const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+const ground = (e) => { for (; e; e = e.parentElement) {
+  const c = parse(getComputedStyle(e).backgroundColor); if (c[3] === 1) return c; } return [255, 255, 255, 1]; };
+for (const e of document.querySelectorAll("body *")) {
+  const box = e.getBoundingClientRect();
+  if (!box.width || !box.height || e.closest(".unseen, .skip, pre, thead") || e.closest("svg")) continue;
+  const what = e.outerHTML.slice(0, 100);
+  if (box.right > wide + 1) faults.push("sticks out: " + what);
+  const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+  if (!own || getComputedStyle(e).visibility === "hidden") continue;
+  const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) faults.push("contrast " + ratio.toFixed(2) + ": " + what);
+}
+return faults.slice(0, 5);
+"#;
+
+/// How long a browser may take to start, and a page to be as it should: machines that run tests are busy.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A browser, ended when this is dropped.
 pub struct Browser {
@@ -16,14 +44,18 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// A browser with a window of this width that prefers this scheme; `None` where there is none to be had.
+    /// A browser with a window of this width that prefers this scheme; `None`, and a line that says so, where there is
+    /// none to be had.
     pub async fn start(width: u32, is_dark: bool) -> Option<Self> {
         kit::testing::install_crypto();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("chromedriver");
         command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
-        let driver = command.spawn().ok()?;
-        let http = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
+        let Ok(driver) = command.spawn() else {
+            eprintln!("not verified: there is no chromedriver here");
+            return None;
+        };
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let mut browser = Self { driver, http, at: format!("http://127.0.0.1:{port}") };
         browser.answers().await;
         let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!is_dark));
@@ -44,10 +76,10 @@ impl Browser {
     }
 
     async fn answers(&self) {
-        let deadline = tokio::time::Instant::now() + LIMIT;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.http.get(format!("{}/status", self.at)).send().await.is_err() {
             assert!(tokio::time::Instant::now() < deadline, "chromedriver never answers");
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -71,11 +103,51 @@ impl Browser {
 
     /// Waits until a script answers with something that is true.
     pub async fn until(&self, what: &str, script: &str) {
-        let deadline = tokio::time::Instant::now() + LIMIT;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.run(script).await != Value::Bool(true) {
             assert!(tokio::time::Instant::now() < deadline, "{what}: {}", self.text().await);
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Presses what a selector finds; a page that it leads to is loaded then.
+    pub async fn press(&self, selector: &str) {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let found = self.call("POST", "/element", wanted).await;
+        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        self.call("POST", &format!("/element/{id}/click"), json!({})).await;
+    }
+
+    /// Waits until a person can read a text on the page.
+    pub async fn reads(&self, text: &str) {
+        let script = format!("return document.body.innerText.includes({})", json!(text));
+        self.until(&format!("the page says {text:?}"), &script).await;
+    }
+
+    /// The address of the page.
+    pub async fn address(&self) -> String {
+        self.run("return location.href").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Makes the window this wide, and prefers this scheme, on the page as it is.
+    pub async fn look(&self, width: u32, is_dark: bool) {
+        let metrics = json!({
+            "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false,
+        });
+        let scheme = if is_dark { "dark" } else { "light" };
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        for (cmd, params) in
+            [("Emulation.setDeviceMetricsOverride", metrics), ("Emulation.setEmulatedMedia", media)]
+        {
+            let asked = json!({ "cmd": cmd, "params": params });
+            self.call("POST", "/goog/cdp/execute", asked).await;
+        }
+    }
+
+    /// What of the page sticks out at its side, or cannot be read well.
+    pub async fn faults(&self) -> Vec<String> {
+        let found = self.run(FAULTS).await;
+        found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
     }
 
     /// What a person reads on the page.
@@ -101,10 +173,16 @@ impl Browser {
 
     /// A picture of the whole page, as PNG.
     pub async fn picture(&self) -> Vec<u8> {
+        self.picture_of(u64::MAX).await
+    }
+
+    /// A picture of the page's beginning, so many pixels of it.
+    pub async fn picture_of(&self, height: u64) -> Vec<u8> {
         let size = self
             .run("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
             .await;
-        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1 });
+        let height = size[1].as_u64().unwrap_or(height).min(height);
+        let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": height, "scale": 1 });
         let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let asked = json!({ "cmd": "Page.captureScreenshot", "params": params });
         let shot = self.call("POST", "/goog/cdp/execute", asked).await;
