@@ -43,5 +43,5 @@ pub use adapter::Adapter;
 pub use files::{Files, capped};
 pub use platform::{Act, Found, Handing, OpenFile, Platform, Profile};
 pub use routd::{CHANNEL_SECRET, ChannelSecret, Routd};
-pub use spool::{Event, Mark, Spool, SpoolError, Taken, WAITING_MAX};
+pub use spool::{Event, Mark, SCHEMA, Spool, SpoolError, Taken, WAITING_MAX};
 pub use trouble::{Told, Trouble};

@@ -10,7 +10,7 @@ pub(crate) use inbound::{Head, Settled};
 pub(crate) use outbound::{Order, OrderState, PieceRow, PieceState};
 
 use db::{
-    Database, Error, Migration, OpenError, Options,
+    Database, Error, Migration, OpenError, Options, Schema, epoch,
     rusqlite::{self, OptionalExtension},
 };
 use kit::{Clock, Context, StartError};
@@ -23,6 +23,9 @@ const APPLICATION_ID: i32 = 0x4152_5a70;
 
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "spool", sql: include_str!("spool/schema.sql") }];
+
+/// What a spool is.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, migrations: MIGRATIONS };
 
 /// Events that wait for routd at most. More are not taken: the platform keeps them, or sends them again.
 pub const WAITING_MAX: i64 = 100_000;
@@ -92,6 +95,13 @@ impl Spool {
 
     async fn at(path: &Path, clock: &Clock) -> Result<Self, OpenError> {
         let db = Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await?;
+        let now = clock.now();
+        // In a copy that was brought back, nothing has to change: a platform sends again what it was not told had
+        // arrived, routd knows an event that comes twice, and a piece that was under way is looked for.
+        let begun = db.write("spool.epoch", move |tx| epoch::begin(tx, now.0)).await;
+        if let Some(begun) = begun.map_err(|error| OpenError::Failed { path: path.into(), source: error.into() })? {
+            tracing::warn!(epoch = begun.epoch, "this spool was brought back from a backup");
+        }
         Ok(Self { db, clock: clock.clone(), news: Arc::default() })
     }
 

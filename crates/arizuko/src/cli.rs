@@ -1,7 +1,9 @@
 //! The command line, as operators type it.
 
+mod copies;
 mod keys;
 
+pub use copies::{Backup, Restore};
 pub use keys::Keys;
 
 use crate::chaos::Chaos;
@@ -126,6 +128,10 @@ pub enum Command {
     Keys(Keys),
     /// What was done and what was refused, newest first
     Audit(Audit),
+    /// Copy the instance, as it is at one moment, into a new directory; it may run
+    Backup(Backup),
+    /// Make an instance from a backup, in an empty data directory
+    Restore(Restore),
     /// Injure a suite of its own, and see whether it keeps every message
     Chaos(Chaos),
     /// Every setting: its value, where that comes from, and what it is for

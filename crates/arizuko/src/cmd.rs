@@ -3,9 +3,11 @@
 mod acl;
 mod ask;
 mod audit;
+mod backup;
 mod keys;
 mod log;
 mod newcomers;
+mod restore;
 mod secrets;
 mod settings;
 mod status;
@@ -66,6 +68,8 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Login => login(&instance, output).await,
         Command::Keys(what) => keys::run(&instance, what, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
+        Command::Backup(args) => backup::run(&instance, &args, output).await,
+        Command::Restore(args) => restore::run(&instance, environment, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,
         Command::Settings { markdown } => settings::run(&instance, markdown, output),
         Command::Completions { shell } => {

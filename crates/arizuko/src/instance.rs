@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The name of the settings file in the data directory.
 pub const SETTINGS_FILE: &str = "settings.env";
+/// What is in the data directory while a backup is brought back into it.
+pub const RESTORING: &str = "restore.partial";
 /// The name of the file that holds a bare host's secrets.
 pub const DOTENV: &str = ".env";
 
@@ -106,6 +108,32 @@ impl Instance {
         Ok(Self { name, dir, settings, remotes })
     }
 
+    /// The same, with the settings of another file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a setting does not parse.
+    pub fn with_settings(self, environment: &Environment, file: &Path) -> Result<Self, Failure> {
+        let settings = Settings::new(environment.clone(), read_settings(file)?);
+        Ok(Self { settings, ..self })
+    }
+
+    /// Whether the instance is whole: no backup is being brought back into it, or was when the power failed.
+    ///
+    /// # Errors
+    /// One is, or was.
+    pub fn must_be_whole(&self) -> Result<(), Failure> {
+        let partial = self.dir.join(RESTORING);
+        if !partial.exists() {
+            return Ok(());
+        }
+        let line = format!(
+            "a restore into {} is in progress or was cut short ({} is there); run `arizuko restore` again",
+            self.dir.display(),
+            partial.display()
+        );
+        Err(Failure::new(Exit::Data, line))
+    }
+
     /// The file with a bare host's secrets.
     pub fn dotenv(&self) -> PathBuf {
         self.dir.join(DOTENV)
@@ -122,6 +150,7 @@ impl Instance {
     /// Which of permission, a full or read-only disk and a wrong path it is, is in the line.
     pub async fn create(&self, environment: &Environment) -> Result<Made, Failure> {
         let directory = !self.dir.exists();
+        self.must_be_whole()?;
         for dir in
             [self.dir.clone(), self.dir.join("store"), self.dir.join("homes"), self.run_dir()]
         {

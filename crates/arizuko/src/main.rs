@@ -1,6 +1,7 @@
 //! The one binary: every daemon, the agent's side of a turn, and the operator's commands.
 
 mod addresses;
+mod backup;
 mod chaos;
 mod check;
 mod cli;

@@ -134,6 +134,7 @@ pub async fn run(
         );
         return Err(Failure::new(Exit::Config, line));
     }
+    instance.must_be_whole()?;
     check_settings(instance, &[program], output)?;
     let stop = CancellationToken::new();
     let mut keeper_tasks = JoinSet::new();

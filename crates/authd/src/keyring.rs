@@ -127,6 +127,8 @@ impl Keyring {
         // Read before anything is written: a database that does not open must stay as it is.
         let opened = open_rows(&data_key, &rows).map_err(start_error::at_start)?;
         drop(opened);
+        let is_restored = store.begin_epoch(now).await.map_err(start_error::at_start)?;
+        let rows = if is_restored { Vec::new() } else { rows };
         let ops = sweep(&rows, &rules, now);
         if !unlocked.write.is_empty() {
             let act = act(now, BY_ITSELF, "wrap.add", "", "");

@@ -56,6 +56,7 @@ mod vouched;
 
 pub use service_key::NO_SERVICE_KEY;
 pub use settings::{KEY_ROTATION_INTERVAL, SETTINGS};
+pub use store::{SCHEMA, wraps};
 pub use token::{ACCESS_TOKEN_LIFE, OPERATOR_TOKEN_LIFE, SERVICE_TOKEN_LIFE, USER_TOKEN_LIFE};
 
 use app::App;

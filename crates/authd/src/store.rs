@@ -1,7 +1,7 @@
 //! All SQL of authd. Every change and its audit row are one transaction.
 
 use crate::session::{Kind, LinkState, Session};
-use db::{Database, Migration, Options, Tx, audit};
+use db::{Database, Migration, OpenError, Options, Schema, Tx, audit, epoch};
 use proto::{Timestamp, routd::AuditPage};
 use rusqlite::OptionalExtension;
 use std::{collections::BTreeMap, path::Path};
@@ -22,6 +22,17 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "audit", sql: audit::SCHEMA },
     Migration { version: 3, name: "people", sql: include_str!("store/people.sql") },
 ];
+
+/// What an authd.db is.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, migrations: MIGRATIONS };
+
+/// The key of the authd.db at `path`, wrapped; of one that is not open here, or is a copy.
+///
+/// # Errors
+/// It cannot be read.
+pub fn wraps(path: &Path) -> Result<Vec<secrets::seal::Wrap>, OpenError> {
+    db::look(path, keys::all_wraps)
+}
 
 /// How long rows that are over are kept, so that a person who comes late is told why.
 const KEEP_ENDED_MS: i64 = 24 * 60 * 60 * 1000;
@@ -82,7 +93,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) async fn open(path: &Path) -> Result<Self, db::OpenError> {
+    pub(crate) async fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { db: Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await? })
     }
 
@@ -95,6 +106,29 @@ impl Store {
             lost: Box::pin(async move { lost.closed().await }),
             close: Box::pin(async move { close.close().await }),
         }
+    }
+
+    /// Where this database is a copy that was brought back and that nobody has opened yet: takes away every key that
+    /// signs, every session and every link of a login, so that the life that went on after the copy was made and this
+    /// one never believe each other, and who was logged out since is not logged in again. Whether it is one.
+    pub(crate) async fn begin_epoch(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let job = move |tx: &Tx<'_>| {
+            let Some(begun) = epoch::begin(tx, now.0)? else { return Ok(false) };
+            tx.execute("DELETE FROM signing_keys", [])?;
+            tx.execute("UPDATE sessions SET ended_at_ms = ?1 WHERE ended_at_ms IS NULL", [now.0])?;
+            tx.execute("DELETE FROM login_links WHERE spent_at_ms IS NULL", [])?;
+            let taken = Timestamp(begun.from.taken_at_ms);
+            let act = Act {
+                at: now,
+                actor: "service:authd".into(),
+                action: "instance.restore",
+                target: format!("epoch {}", begun.epoch),
+                detail: format!("backup {} of {taken}; all tokens and sessions have ended", begun.from.backup),
+            };
+            act.append(tx)?;
+            Ok(true)
+        };
+        Ok(self.db.write("epoch", job).await?)
     }
 
     /// Keeps what others write into the audit log.

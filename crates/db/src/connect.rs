@@ -54,14 +54,49 @@ pub(crate) fn check_file(path: &Path, create: bool) -> Result<(), OpenError> {
 /// It cannot be read or written, or it is damaged. That it is not there is [`OpenError::Missing`].
 pub fn examine(path: &Path) -> Result<(), OpenError> {
     check_file(path, false)?;
-    let fail = |source| OpenError::from_sqlite(path, source);
-    let conn = copier(path)?;
+    check_pages(path)
+}
+
+fn check_pages(path: &Path) -> Result<(), OpenError> {
     let found: String =
-        conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fail)?;
+        look(path, |conn| conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
     if found == "ok" {
         return Ok(());
     }
     Err(OpenError::Corrupt { path: path.to_owned(), source: found.into() })
+}
+
+/// What a database of one daemon is: whose, and how its schema came about.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// The daemon's own number in the file.
+    pub application_id: i32,
+    /// From the first step to the newest.
+    pub migrations: &'static [Migration],
+}
+
+impl Schema {
+    /// Looks whether the file at `path` can be opened with this schema, changing nothing: it is the right daemon's,
+    /// whole, and not newer. The version of its schema is answered. The file system may be read-only.
+    ///
+    /// # Errors
+    /// Which of that it is not.
+    pub fn check(&self, path: &Path) -> Result<u32, OpenError> {
+        check_pages(path)?;
+        let conn = inspect(path, self.application_id, self.migrations)?;
+        migrate::check_applied(path, &conn, self.migrations)
+    }
+}
+
+/// Reads from the database at `path`, which somebody else may own and have open. Nothing can be written so.
+///
+/// # Errors
+/// It cannot be opened, or `query` failed.
+pub fn look<T>(
+    path: &Path,
+    query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, OpenError> {
+    query(&copier(path)?).map_err(|source| OpenError::from_sqlite(path, source))
 }
 
 /// Looks at whose file this is and how new, over a connection that cannot write, which is answered.

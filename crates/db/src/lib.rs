@@ -20,7 +20,9 @@
 pub mod audit;
 mod backup;
 mod connect;
+mod cut;
 mod database;
+pub mod epoch;
 mod error;
 mod lock;
 mod migrate;
@@ -30,7 +32,8 @@ mod watcher;
 mod writer;
 
 pub use backup::BackupError;
-pub use connect::examine;
+pub use connect::{Schema, examine, look};
+pub use cut::{Cut, CutError};
 pub use database::{Database, Health, Options, WeakDatabase};
 pub use error::{Constraint, Error, OpenError};
 pub use migrate::Migration;

@@ -40,6 +40,7 @@ mod token;
 mod words;
 
 pub use settings::SETTINGS;
+pub use store::SCHEMA;
 
 use admission::Policy;
 use app::App;
@@ -59,6 +60,11 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let values = settings::Values::read(&context.settings)?;
     let db = store::open(&context.database()).await?;
     context.keep(store::kept(&db));
+    let now = context.clock.now();
+    let begun = db.write("epoch", move |tx| store::begin_epoch(tx, now)).await;
+    begun.map_err(|error| {
+        StartError::Other("onbod cannot write its database".into(), Some(error.into()))
+    })?;
     let keeper = db::audit::Keeper::of(&db);
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let public = public::Public::of(&context, &values.web_host);

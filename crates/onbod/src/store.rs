@@ -9,7 +9,7 @@ pub(crate) mod links;
 pub(crate) mod notices;
 pub(crate) mod people;
 
-use db::{Database, Migration, Options, audit};
+use db::{Database, Migration, Options, Schema, audit, epoch};
 use kit::StartError;
 use proto::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
@@ -26,6 +26,19 @@ const MIGRATIONS: &[Migration] = &[
 /// Rows of a page: when nothing is said, and at most.
 const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 500;
+
+/// What an onbod.db is.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, migrations: MIGRATIONS };
+
+/// Where this database is a copy that was brought back and that nobody has opened yet: says so in its log. An invite
+/// that was spent since is good again; who brings instances back is told.
+pub(crate) fn begin_epoch(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let Some(begun) = epoch::begin(conn, now.0)? else { return Ok(()) };
+    let taken = Timestamp(begun.from.taken_at_ms);
+    let detail = format!("backup {} of {taken}", begun.from.backup);
+    let target = format!("epoch {}", begun.epoch);
+    record(conn, now, "service:onbod", "instance.restore", &target, &detail)
+}
 
 /// Opens onbod's database, and makes it where there is none.
 pub(crate) async fn open(path: &Path) -> Result<Database, StartError> {

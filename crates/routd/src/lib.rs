@@ -76,6 +76,7 @@ mod wake;
 
 pub use self::secrets::BUNDLES;
 pub use settings::SETTINGS;
+pub use store::{SCHEMA, wraps};
 
 use app::App;
 use axum::Router;
@@ -104,6 +105,7 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let (pods, listening) = pods::Pods::open(&settings, &keyring).await?.unzip();
     let (first_folder, now) = (settings.default_folder.clone(), context.clock.now());
     let begun = db.try_write("start", move |tx| {
+        store::epoch::begin(tx, now)?;
         let doubtful = store::outbox::doubt_unfinished(tx, now)?;
         if doubtful > 0 {
             tracing::warn!(doubtful, "messages may or may not have been sent");

@@ -8,6 +8,7 @@ pub(crate) mod channels;
 pub(crate) mod context;
 pub(crate) mod conversations;
 pub(crate) mod delegations;
+pub(crate) mod epoch;
 pub(crate) mod feed;
 pub(crate) mod files;
 pub(crate) mod groups;
@@ -25,7 +26,7 @@ pub(crate) mod trace;
 pub(crate) mod turns;
 pub(crate) mod usage;
 
-use db::{Database, Migration, Options};
+use db::{Database, Migration, OpenError, Options, Schema};
 use kit::StartError;
 use proto::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, types::Type};
@@ -76,6 +77,17 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0012-routes-of-chats.sql"),
     },
 ];
+
+/// What a routd.db is.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, migrations: MIGRATIONS };
+
+/// The key of the routd.db at `path`, wrapped; of one that is not open here, or is a copy.
+///
+/// # Errors
+/// It cannot be read.
+pub fn wraps(path: &Path) -> Result<Vec<secrets::seal::Wrap>, OpenError> {
+    db::look(path, keys::wraps)
+}
 
 /// Opens routd's database, and makes it where there is none.
 pub(crate) async fn open(path: &Path) -> Result<Database, StartError> {

@@ -58,6 +58,7 @@ pub use settings::{
     EGRESS_NETWORK, HOST_APP_DIR, HOST_DATA_DIR, MAX_CONCURRENT_RUNS, SETTINGS,
 };
 pub use shim::shim_main;
+pub use store::SCHEMA;
 
 use app::App;
 use axum::Router;
@@ -131,6 +132,9 @@ pub async fn start_with(context: Context, programs: Programs) -> Result<Router, 
         .await
         .map_err(|error| StartError::sorted(error.exit_code(), &error))?;
     context.keep(store.kept());
+    store.begin_epoch(context.clock.now()).await.map_err(|error| {
+        StartError::Other("runed cannot write its database".into(), Some(error.into()))
+    })?;
     let keeper = store.keeper();
     context.gate.keep_refusals(move |acts| keeper.clone().keep(acts));
     let backend = choice::backend(&context, &values, programs).await?;

@@ -13,7 +13,7 @@ pub use rows::{Row, State};
 use crate::queue;
 use crate::run::{Ended, How, RunId, RunSpec};
 use db::rusqlite::{self, Connection, OptionalExtension, params};
-use db::{Database, Error, Migration, OpenError, Options, Tx, audit};
+use db::{Database, Error, Migration, OpenError, Options, Schema, Tx, audit, epoch};
 use proto::routd::AuditPage;
 use proto::runed::{ListRuns, RunEnd};
 use proto::{Folder, Opaque, Timestamp};
@@ -29,6 +29,9 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "runs", sql: include_str!("store/schema.sql") },
     Migration { version: 2, name: "audit", sql: audit::SCHEMA },
 ];
+
+/// What a runed.db is.
+pub const SCHEMA: Schema = Schema { application_id: APPLICATION_ID, migrations: MIGRATIONS };
 
 /// Rows that a page has when nobody says, and at most.
 const PAGE: (u32, u32) = (100, 500);
@@ -72,6 +75,27 @@ impl Store {
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         let db = Database::open(Options::new(path, APPLICATION_ID, MIGRATIONS)).await?;
         Ok(Self { db, changes: watch::Sender::new(0) })
+    }
+
+    /// Where this database is a copy that was brought back and that nobody has opened yet: has the numbers of runs, which
+    /// are cursors, go on above those that were given out since. What became of the runs themselves the machine says, as
+    /// after any start; an attempt that it knows is not made twice.
+    pub async fn begin_epoch(&self, now: Timestamp) -> Result<(), Error> {
+        self.db
+            .write("epoch", move |tx| {
+                let Some(begun) = epoch::begin(tx, now.0)? else { return Ok(()) };
+                epoch::skip_to(tx, "runs", now.0)?;
+                let taken = Timestamp(begun.from.taken_at_ms);
+                let entry = audit::Entry {
+                    at_ms: now.0,
+                    actor: "service:runed",
+                    action: "instance.restore",
+                    target: &format!("epoch {}", begun.epoch),
+                    detail: &format!("backup {} of {taken}", begun.from.backup),
+                };
+                audit::append(tx, &entry).map(drop)
+            })
+            .await
     }
 
     /// Told of every change after it is on the disk.

@@ -42,6 +42,7 @@ mod socket;
 mod socket_loop;
 mod text;
 
+pub use adapter::SCHEMA;
 pub use http::ROUTES;
 pub use settings::SETTINGS;
 

@@ -35,6 +35,7 @@ mod telegram;
 mod translate;
 mod webhook;
 
+pub use adapter::SCHEMA;
 pub use credentials::{BOT_TOKEN, BotToken, CHANNEL_SECRET, WEBHOOK_SECRET, WebhookSecret};
 pub use settings::{SETTINGS, TELEGRAM_API_URL, TELEGRAM_WEBHOOK_URL};
 pub use webhook::ROUTES;

@@ -1,7 +1,7 @@
 //! A whole suite on Telegram and Slack, which are servers on loopback: a person writes there, an agent answers.
 
 mod ledger;
-mod place;
+pub(super) mod place;
 mod rotation;
 
 use crate::harness::reply_of;

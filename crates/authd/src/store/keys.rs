@@ -46,6 +46,13 @@ pub(crate) struct Renewal {
     pub(crate) values: Vec<(String, Vec<u8>)>,
 }
 
+/// The wraps of the data key.
+pub(super) fn all_wraps(conn: &rusqlite::Connection) -> rusqlite::Result<Vec<Wrap>> {
+    conn.prepare_cached("SELECT key_id, wrapped FROM wraps ORDER BY key_id")?
+        .query_map([], |row| Ok(Wrap { key_id: row.get(0)?, bytes: row.get(1)? }))?
+        .collect()
+}
+
 impl Store {
     /// The wraps of the data key, each with its age at `now`.
     pub(crate) async fn wraps(&self, now: Timestamp) -> Result<Vec<KeptWrap>, StoreError> {

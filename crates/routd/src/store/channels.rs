@@ -57,6 +57,11 @@ pub(crate) fn register(
     Ok((after, !same))
 }
 
+/// Forgets them all.
+pub(crate) fn forget_all(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM channels", []).map(drop)
+}
+
 /// An adapter by its name.
 pub(crate) fn get(conn: &Connection, name: &str) -> rusqlite::Result<Option<Registered>> {
     conn.prepare_cached(

@@ -1,6 +1,6 @@
 //! What goes out to platforms: one row for each message, with its fate.
 
-use super::{channels, json, messages, parsed, parsed_if_there, time};
+use super::{channels, epoch, json, messages, parsed, parsed_if_there, time};
 use crate::{fault::Fault, ids};
 use proto::{
     Jid, Opaque, Timestamp, Topic,
@@ -324,13 +324,14 @@ pub(crate) fn hurry(conn: &Connection, prefix: &str) -> rusqlite::Result<usize> 
 }
 
 /// Ambiguous parcels of these chats may be asked about again: the adapter remembers their keys, so that what is out
-/// is not sent twice.
+/// is not sent twice. What was held when a backup was brought back is not among them: the adapter's memory is as old.
 pub(crate) fn reconcile(conn: &Connection, prefix: &str) -> rusqlite::Result<usize> {
     conn.prepare_cached(
         "UPDATE outbox SET state = 'pending', not_before = 0
-         WHERE state = 'ambiguous' AND substr(chat_jid, 1, length(?1)) = ?1",
+         WHERE state = 'ambiguous' AND substr(chat_jid, 1, length(?1)) = ?1
+           AND seq > coalesce((SELECT value FROM counters WHERE name = ?2), 0)",
     )?
-    .execute([prefix])
+    .execute([prefix, epoch::HELD])
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Parcel> {
