@@ -90,6 +90,11 @@ impl Health {
         state.degraded.iter().map(|(part, trouble)| format!("{part}: {trouble}")).collect()
     }
 
+    /// The parts that have trouble.
+    pub(crate) fn troubled(&self) -> Vec<String> {
+        self.state().degraded.keys().cloned().collect()
+    }
+
     fn open(&self, state: &State) {
         if state.sealed && state.waiting.is_empty() {
             self.0.ready.send_replace(true);

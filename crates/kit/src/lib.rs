@@ -14,6 +14,7 @@ mod acting;
 mod api;
 mod attach;
 mod clock;
+mod condition;
 mod connections;
 mod context;
 mod failure;

@@ -1,6 +1,6 @@
 //! What every daemon serves, around what it serves itself.
 
-use crate::{Context, Failure, api, gate::makes_tokens};
+use crate::{Context, Failure, api, condition::Condition, gate::makes_tokens};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -61,6 +61,7 @@ pub(crate) fn front(context: &Context, late: Late) -> Router {
     // Whoever is served may be refused, from the first request on.
     let refusals = context.gate.refusals().clone();
     context.tasks.spawn("refusals", refusals.follow(context.health.clone(), context.stop.clone()));
+    context.metrics.registry().register_collector(Box::new(Condition::of(context)));
     let mut common = api::Api::new(context);
     common.mount(HEALTH, context.clone(), move |context, _, _| health(context, started_at));
     common.mount(SECRETS, context.clone(), |context, _, _: Nothing| async move {

@@ -76,6 +76,17 @@ impl Stores {
         looks.iter().filter_map(say).collect()
     }
 
+    /// The names of those that have trouble.
+    pub(crate) fn troubled(&self) -> Vec<&'static str> {
+        let looks = self.inner.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.iter().filter_map(|(name, trouble)| trouble().map(|_| *name)).collect()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.looks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Waits until one is lost; why the daemon ends.
     pub async fn lost(&self) -> StartError {
         let mut lost = self.inner.lost.subscribe();

@@ -48,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) turns_repeated: Counter,
     pub(crate) outbox: Family<OutboxLabels, Counter>,
     pub(crate) outbox_pending: Gauge,
+    /// In seconds since 1970; 0 for none.
+    pub(crate) outbox_oldest: Gauge,
     pub(crate) outbox_ambiguous: Gauge,
     pub(crate) model_requests: Family<ModelLabels, Counter>,
     pub(crate) model_tokens: Family<TokenLabels, Counter>,
@@ -61,6 +63,10 @@ impl Figures {
             turns_repeated: metrics.counter("turns_repeated", "Attempts that are repeated"),
             outbox: metrics.counter_family("outbox", "What became of what adapters were handed"),
             outbox_pending: metrics.gauge("outbox_pending", "Replies that wait to be sent"),
+            outbox_oldest: metrics.gauge(
+                "outbox_oldest_timestamp_seconds",
+                "When the oldest reply that waits to be sent was written; 0 where none waits",
+            ),
             outbox_ambiguous: metrics.gauge("outbox_ambiguous", "Replies whose fate is unknown"),
             model_requests: metrics
                 .counter_family("model_requests", "Requests to models that ended"),

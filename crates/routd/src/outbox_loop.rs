@@ -290,13 +290,21 @@ fn unreached(parcel: &Parcel, now: Timestamp, why: String) -> Fate {
 /// Shows how much waits and how much is in doubt.
 async fn show(app: &Arc<App>) -> Result<(), Fault> {
     let (pending, ambiguous) = app.db.read(pending_and_ambiguous).await?;
+    let oldest = app.db.read(oldest).await?;
     app.figures.outbox_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    app.figures.outbox_oldest.set(oldest.map_or(0, |at| at / 1_000));
     app.figures.outbox_ambiguous.set(i64::try_from(ambiguous).unwrap_or(i64::MAX));
     let trouble = (ambiguous > 0).then(|| {
         format!("{ambiguous} messages may or may not have been sent; see `arizuko trace`")
     });
     app.context.health.degraded("outbox", trouble);
     Ok(())
+}
+
+/// Since when the oldest message waits to be sent, in milliseconds since 1970.
+fn oldest(conn: &rusqlite::Connection) -> rusqlite::Result<Option<i64>> {
+    let first = "SELECT min(created_at) FROM outbox WHERE state IN ('pending', 'sending')";
+    conn.query_row(first, [], |row| row.get(0))
 }
 
 /// How many messages wait to be sent, and of how many it is not known whether they were.

@@ -33,6 +33,9 @@ pub(crate) async fn run(app: Arc<App>) {
         if let Ok(counts) = app.store.counts().await {
             app.figures.show(counts);
         }
+        if let Ok(paused) = app.store.paused(app.clock.now()).await {
+            app.figures.show_paused(paused);
+        }
         // The sender lives as long as the store, which this holds.
         if changes.changed().await.is_err() {
             return;

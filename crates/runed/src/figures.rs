@@ -19,6 +19,7 @@ pub(crate) struct Figures {
     ended: Family<Ending, Counter>,
     pending: Gauge,
     running: Gauge,
+    paused: Gauge,
     /// Seconds from the order to the agent.
     pub(crate) start_seconds: Histogram,
 }
@@ -29,6 +30,10 @@ impl Figures {
             ended: metrics.counter_family("runs_ended", "Agent runs that have ended, by how"),
             pending: metrics.gauge("runs_pending", "Agent runs that wait for a place"),
             running: metrics.gauge("runs_running", "Agent runs in progress"),
+            paused: metrics.gauge(
+                "breakers_open",
+                "Folders in which no run is started for a while, since the last starts failed",
+            ),
             start_seconds: metrics.histogram(
                 "run_start_seconds",
                 "Seconds from taking up a run to its agent running",
@@ -43,5 +48,9 @@ impl Figures {
     pub(crate) fn show(&self, counts: Counts) {
         self.pending.set(counts.pending);
         self.running.set(counts.running);
+    }
+
+    pub(crate) fn show_paused(&self, folders: i64) {
+        self.paused.set(folders);
     }
 }

@@ -203,6 +203,11 @@ impl Store {
             .await
     }
 
+    /// How many folders' breakers are open.
+    pub async fn paused(&self, now: Timestamp) -> Result<i64, Error> {
+        self.db.read(move |conn| breakers::open(conn, now)).await
+    }
+
     /// Takes the runs whose turn it is, and gives them. Those of a folder whose breaker is open end instead.
     pub async fn claim(&self, capacity: u32, now: Timestamp) -> Result<Vec<Row>, Error> {
         let tell = self.tell();

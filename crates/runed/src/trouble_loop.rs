@@ -1,4 +1,4 @@
-//! Says in the daemon's health whether agents can be started now.
+//! Says in the daemon's health whether agents can be started now, and in its figures in how many folders none is tried.
 
 use crate::app::App;
 use crate::backend::{Backend, NoBackend};
@@ -20,6 +20,10 @@ pub(crate) async fn run(app: Arc<App>) {
             }
             app.health.degraded("backend", trouble.clone());
             said = trouble;
+        }
+        // A pause that is over is no change of the database, so nobody else sees it.
+        if let Ok(paused) = app.store.paused(app.clock.now()).await {
+            app.figures.show_paused(paused);
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -7,7 +7,10 @@ use crate::{
     metrics::Readings,
     status::{self, rfc3339_text},
 };
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 use tokio::time::Instant;
 
 impl Secrets {
@@ -196,8 +199,15 @@ impl Secrets {
     /// good answer.
     pub(crate) fn gauges(&self) -> Readings {
         let statuses = self.status();
-        let sites = self.keeper.sites.iter();
-        let answered = sites.filter_map(|site| {
+        let bundles = self.daemon.bundles();
+        let in_use: BTreeSet<usize> =
+            bundles.iter().filter_map(|bundle| lock(&bundle.core().state).bound).collect();
+        let sites = self.keeper.sites.iter().enumerate();
+        let answered = sites.filter_map(|(index, site)| {
+            // One that is read once, or from which nothing comes, is not asked again: its silence says nothing.
+            if site.source.is_static() || !in_use.contains(&index) {
+                return None;
+            }
             let (_, wall) = lock(&site.state).last_ok?;
             Some((site.source.kind(), site.source.place(), wall))
         });

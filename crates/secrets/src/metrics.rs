@@ -127,9 +127,20 @@ impl Collector for Gauges {
             let age = i64::try_from(age).unwrap_or(i64::MAX);
             ConstGauge::new(age).encode(ages.encode_family(&labels)?)?;
         }
+        let mut errors = encoder.encode_descriptor(
+            "arizuko_secret_error",
+            "1 where something is wrong with a secret now, else 0; `arizuko secrets status` says what",
+            None,
+            MetricType::Gauge,
+        )?;
+        for status in &readings.statuses {
+            let labels = ByName { name: status.name.to_string() };
+            let error = i64::from(status.error.is_some());
+            ConstGauge::new(error).encode(errors.encode_family(&labels)?)?;
+        }
         let mut answered = encoder.encode_descriptor(
             "arizuko_secret_source_last_ok_timestamp_seconds",
-            "When a source last answered",
+            "When a source that is asked again and again last answered",
             None,
             MetricType::Gauge,
         )?;

@@ -74,6 +74,11 @@ async fn ready(url: &str) -> (u16, Ready) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
+async fn figures(url: &str) -> String {
+    let asked = kit::http_client().unwrap().get(format!("{url}/metrics")).send();
+    asked.await.unwrap().text().await.unwrap()
+}
+
 #[tokio::test]
 async fn an_unreachable_source_is_waited_for_with_the_reason_on_ready() {
     let source = ScriptedSource::default();
@@ -98,6 +103,7 @@ async fn an_unreachable_source_is_waited_for_with_the_reason_on_ready() {
         }
     });
     assert!(!waiting.await.unwrap().ready);
+    assert!(figures(&running.url).await.contains("arizuko_ready 0\n"));
     let early = http.get(format!("{}/openapi.json", running.url)).send().await.unwrap();
     assert_eq!(early.status(), 503, "nothing of its own is served before it has started");
 
@@ -107,6 +113,11 @@ async fn an_unreachable_source_is_waited_for_with_the_reason_on_ready() {
     let (status, said) = ready(&running.url).await;
     assert_eq!((status, said.ready), (200, true));
     assert_eq!(said.degraded, ["mail: the test says so"]);
+    let told = figures(&running.url).await;
+    for line in ["arizuko_ready 1", "arizuko_degraded{part=\"mail\"} 1"] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in:\n{told}");
+    }
+    assert!(!told.contains("arizuko_data_free_bytes"), "of a disk that is not its own:\n{told}");
 
     running.stop.cancel();
     tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap();
@@ -186,6 +197,9 @@ async fn a_daemon_that_loses_its_database_ends_with_an_error_and_one_that_stops_
     let (status, said) = ready(&running.url).await;
     assert_eq!(status, 200);
     assert!(said.degraded.iter().any(|line| line == "shelf.db: the disk fell over"), "{said:?}");
+    let told = figures(&running.url).await;
+    assert!(told.contains("arizuko_degraded{part=\"shelf.db\"} 1\n"), "{told}");
+    assert!(told.contains("arizuko_data_free_bytes ") && told.contains("arizuko_data_size_bytes "));
     shelf::BROKEN.notify_one();
     let error = tokio::time::timeout(LIMIT, running.ended).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.exit_code(), 75);

@@ -225,10 +225,22 @@ async fn a_clock_that_is_set_back_holds_no_message_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_an_adapter_goes_when_it_comes_and_survives_a_restart() {
     let mut stage = stage().await;
+    let oldest = |stage: &Stage| {
+        let text = stage.context().metrics.text().unwrap();
+        let name = "arizuko_outbox_oldest_timestamp_seconds ";
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
+        found.unwrap().parse::<i64>().unwrap()
+    };
     exchange(&stage, 0, "telegram:user/1", "hi").await;
     eventually("the trouble to show", || async {
         let troubles = stage.context().health.troubles();
         troubles.iter().any(|line| line.starts_with("adapter telegram: ")).then_some(())
+    })
+    .await;
+    let written =
+        || stage.count("SELECT max(created_at) / 1000 FROM outbox WHERE state = 'pending'");
+    eventually("the figures to show since when", || async {
+        (oldest(&stage) > 0 && oldest(&stage) == written()).then_some(())
     })
     .await;
     stage.restart().await;
@@ -241,6 +253,10 @@ async fn what_waits_for_an_adapter_goes_when_it_comes_and_survives_a_restart() {
     exchange(&stage, 1, "telegram:user/1", "again").await;
     state(&stage, "again", "sent").await;
     assert_eq!(first.sent().len(), 2);
+    eventually("the figures to show that nothing waits", || async {
+        (oldest(&stage) == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,19 @@ pub(super) fn of(conn: &Connection, folder: &Folder) -> rusqlite::Result<Breaker
     Ok(found.unwrap_or_default())
 }
 
+/// How many are open.
+pub(super) fn open(conn: &Connection, now: Timestamp) -> rusqlite::Result<i64> {
+    let mut rows = conn.prepare_cached("SELECT failures, open_until_ms FROM breakers")?;
+    let breakers = rows.query_map([], |row| {
+        Ok(Breaker { failures: row.get(0)?, open_until: Timestamp(row.get(1)?) })
+    })?;
+    let mut open = 0;
+    for breaker in breakers {
+        open += i64::from(breaker?.admits(now).is_err());
+    }
+    Ok(open)
+}
+
 /// Takes in how a run ended.
 pub(super) fn learn(
     tx: &Connection,

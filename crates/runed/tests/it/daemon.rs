@@ -2,7 +2,7 @@
 
 use crate::conformance::Place;
 use crate::process::Machine;
-use crate::waiting::{PATIENCE, within};
+use crate::waiting::{PATIENCE, until, within};
 use kit::testing::{Rig, Serving, TestAuthority, serve_daemon};
 use kit::{Clock, Context, Peer, PeerError, Peers};
 use proto::runed::{
@@ -373,6 +373,8 @@ async fn starts_that_keep_failing_are_not_tried_for_a_while_in_that_folder_alone
         !home(&machine, "corp").join("ran").exists(),
         "it would have worked, and was not tried"
     );
+    let figures = || runed.context.metrics.text().unwrap();
+    until("a breaker shows as open", || figures().contains("arizuko_breakers_open 1\n")).await;
     let other = order(&machine, "o", "other2", "exit 1");
     for attempt in 1..=4 {
         let ended = runed.ended(&runed.run(&StartRun { attempt, ..other.clone() }).await).await;
@@ -381,6 +383,7 @@ async fn starts_that_keep_failing_are_not_tried_for_a_while_in_that_folder_alone
     clock.advance(Duration::from_secs(31));
     let ended = runed.ended(&runed.run(&StartRun { attempt: 5, ..fine }).await).await;
     assert_eq!(ended.end, Some(RunEnd::Completed));
+    until("no breaker shows as open", || figures().contains("arizuko_breakers_open 0\n")).await;
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ async fn the_metrics_have_their_documented_names() {
     for line in [
         "arizuko_secret_generation{name=\"KEY\"} 2",
         "arizuko_secret_age_seconds{name=\"KEY\"} 2",
+        "arizuko_secret_error{name=\"KEY\"} 0",
         "arizuko_secret_source_last_ok_timestamp_seconds{source=\"scripted\",place=\"the scripted script\"} 1893456010",
         "arizuko_secret_propagation_seconds_count{name=\"KEY\"} 1",
         "arizuko_secret_propagation_seconds_bucket{le=\"2.0\",name=\"KEY\"} 1",

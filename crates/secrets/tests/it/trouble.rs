@@ -78,6 +78,7 @@ async fn a_bad_push_is_counted_and_told_once_until_it_changes() {
     assert_eq!(events.try_recv().unwrap().outcome, rejected);
     assert!(events.try_recv().is_err(), "told once, however often it is read");
     assert_eq!(count(&registry), 1);
+    assert!(figures(&registry).contains("arizuko_secret_error{name=\"KEY\"} 1\n"));
 
     source.set([("KEY", "bad-2")]);
     pass(MINUTE).await;
@@ -86,11 +87,17 @@ async fn a_bad_push_is_counted_and_told_once_until_it_changes() {
     reach(&mut watched, 2).await;
     assert_eq!(accepted(&watched), ["k-2", "k-1"], "nothing of the bad pushes is accepted");
     assert!(secrets.degraded().is_empty());
+    assert!(figures(&registry).contains("arizuko_secret_error{name=\"KEY\"} 0\n"));
+}
+
+fn figures(registry: &prometheus_client::registry::Registry) -> String {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    text
 }
 
 fn count(registry: &prometheus_client::registry::Registry) -> u32 {
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, registry).unwrap();
+    let text = figures(registry);
     let line = "arizuko_secret_rejected_total{name=\"KEY\",source=\"scripted\"} ";
     let found = text.lines().find_map(|l| l.strip_prefix(line));
     found.map_or(0, |number| number.parse().unwrap())
