@@ -1,5 +1,5 @@
-//! What is under `deploy/` holds together, and agrees with the program. The manifests and the chart themselves are
-//! examined by `tests/deploy/check.py`, with validators that others wrote.
+//! What is under `deploy/` and what the documents tell operators to type holds together, and agrees with the program.
+//! The programs of `tests/deploy` examine it, with validators that others wrote.
 
 use crate::harness::program;
 use std::{
@@ -50,6 +50,7 @@ fn every_daemon_of_the_program_is_wherever_daemons_are_listed() {
             (&format!("deploy/systemd/arizuko-{daemon}.service"), format!("run {daemon}\n")),
             ("deploy/kubernetes/base/70-deployment.yaml", format!("args: [run, {daemon}]")),
             ("deploy/helm/arizuko/templates/deployment.yaml", format!("args: [run, {daemon}]")),
+            ("deploy/prometheus/prometheus.yaml", format!("daemon: {daemon} ")),
             ("tests/deploy/check.py", format!("\"{daemon}\"")),
         ] {
             assert!(read(place).contains(&expected), "{place} has no `{}`", expected.trim());
@@ -87,6 +88,39 @@ fn manifests_overlays_and_chart_are_what_they_say() {
     let said = String::from_utf8_lossy(&out.stdout);
     eprintln!("{said}");
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Runs a program of `tests/deploy` with the interpreter of the tests, or whichever there is.
+fn examined(script: &str, more: &[&str]) {
+    let ours = root().join("target/ci-tools/bin/python3");
+    let python = if ours.exists() { ours } else { "python3".into() };
+    if !Command::new(&python).arg("--version").output().is_ok_and(|out| out.status.success()) {
+        eprintln!("deploy: {script} not verified (no Python)");
+        return;
+    }
+    let mut command = Command::new(python);
+    let out = command.arg(root().join("tests/deploy").join(script)).args(more).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    eprintln!("{said}");
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_the_dashboard_asks_for_what_there_is() {
+    let program = program();
+    examined("alerts.py", &["--program", program.to_str().unwrap()]);
+}
+
+#[test]
+fn the_reference_of_metrics_is_what_the_daemons_tell() {
+    let program = program();
+    examined("metrics.py", &["--program", program.to_str().unwrap()]);
+}
+
+#[test]
+fn every_command_of_the_documents_works_as_it_is_written() {
+    let program = program();
+    examined("commands.py", &["--program", program.to_str().unwrap()]);
 }
 
 #[test]

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Whether what the documents tell people to type works as it is written.
+
+    tests/deploy/commands.py --program FILE [--only DOCUMENT]... [--list]
+
+Every fenced block of commands (`sh`, `console`) of every document is run, or has a reason why it is not; the reasons
+are below, and --list prints them. A document of PLAYED is run from its first command to its last, in an instance of
+its own. Of the others, and of those in running text, every `arizuko` command is understood by the program: its
+commands, its options and their values.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from stories import LIMIT, Suite, pair, run, until
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# Documents whose commands are run in order: with nothing there, or with an instance that runs.
+PLAYED = {
+    "README.md": "nothing",
+    "docs/quickstart.md": "nothing",
+    "docs/upgrade.md": "running",
+    "docs/runbooks/README.md": "running",
+    "docs/runbooks/adapters.md": "running",
+    "docs/runbooks/agents.md": "running",
+    "docs/runbooks/certificates.md": "running",
+    "docs/runbooks/daemons.md": "running",
+    "docs/runbooks/disk.md": "running",
+    "docs/runbooks/leaked.md": "running",
+    "docs/runbooks/rotate.md": "running",
+    "docs/runbooks/secrets.md": "running",
+    "docs/scaling.md": "running",
+}
+# Why a command is not run here. The first that fits counts.
+REASONS = [
+    (r"^(cargo|FUZZ_SECONDS=|tests/fuzz/run|\./tests/run|alias arizuko=|rustup)", "builds or tests the program, which is done already"),
+    (r"^ARIZUKO_PROGRAM=\S+ cargo", "builds or tests the program, which is done already"),
+    (r"^install .*target/release", "installs what a build made"),
+    (r"^(sudo|systemctl|systemd-analyze)", "changes this machine; the units are examined by systemd-analyze"),
+    (r"^(kubectl|helm|cd deploy/kubernetes|\.\./make-secret|deploy/kubernetes/make-secret|curl .*kubernetes)",
+     "needs a cluster; tests/deploy/check.py renders and examines what is applied"),
+    (r"^(docker|deploy/docker|deploy/compose/secrets|ARIZUKO_\w+=\S+ (docker|deploy)|cp deploy/compose|cd deploy/compose)",
+     "needs a Docker engine and images; the suite's Docker stories do it where there is one"),
+    (r"^(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
+    (r"^curl .*example\.org", "asks a host of the reader's"),
+    (r"^cat > ", "writes a file of a deployment"),
+    (r"^prometheus ", "goes on for ever; tests/deploy/alerts.py runs it"),
+    (r"^arizuko secrets set (SLACK|TELEGRAM)_|^arizuko route add --match .platform=", "needs an app or a bot at the platform"),
+    (r"^arizuko up$", "runs with free ports instead"),
+    (r"^tests/bench/", "measures, for minutes"),
+]
+# What stands for what a reader has, in the directory of the play.
+FILES = ["key.txt", "new-key.txt", "token.txt", "token", "key"]
+# Words that stand for one.
+PLACES = {"FOLDER": "main", "DAEMON": "routd", "N": "1", "": "nothing"}
+WORLD = re.compile(r"…|YOUR[._]")
+
+failures = []
+done = 0
+
+
+def check(holds, what):
+    global done
+    done += 1
+    if not holds:
+        failures.append(what)
+        print(f"FAILED: {what}")
+
+
+def documents():
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+    return [path.relative_to(ROOT).as_posix() for path in found]
+
+
+def blocks(text):
+    """The fenced blocks of commands, each as a list of commands."""
+    for kind, body in re.findall(r"^```(sh|console)\n(.*?)^```", text, re.M | re.S):
+        body = body.replace("\\\n", " ")
+        lines = [line.strip() for line in body.splitlines()]
+        if kind == "console" or any(line.startswith("$ ") for line in lines):
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        yield [line for line in lines if line and not line.startswith("#")]
+
+
+def reason(command):
+    return next((why for pattern, why in REASONS if re.search(pattern, command)), None)
+
+
+def words(command):
+    """The words of the `arizuko` command in it, without what the shell does with it."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|<>&;")
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    found = list(lexer)
+    names = [n for n, word in enumerate(found) if word == "arizuko" or (word.endswith("/arizuko") and "=" not in word)]
+    if {"kubectl", "docker"} & set(found) or "kubectl" in command:
+        # In a container: what comes after its name.
+        names = [n for n in names if n and found[n - 1] in ("--", "arizuko", "routd")]
+    if not names or {"alias", "install", "rsync"} & set(found[:names[-1]]):
+        return None
+    at = names[-1]
+    told = []
+    for word in found[at + 1:]:
+        if word and set(word) <= set("|<>&;)"):
+            break
+        told.append(PLACES.get(word, word))
+    return told
+
+
+def understood(program, where, command):
+    try:
+        told = words(command)
+    except ValueError as error:
+        return check(False, f"{where}: `{command}` is no command: {error}")
+    if told is None:
+        return
+    if told[:1] == ["group"]:
+        told = ["offline" if word == "NAME" else word for word in told]
+    if told[:1] in (["ant"], ["launch"], ["shim"]) or "--help" in told:
+        return
+    # Help is printed once all that stands before it was understood.
+    made = run(program, *told, "--help", env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DATA_DIR": "/nonexistent"})
+    check(made.returncode == 0, f"{where}: `{command}`: {made.stderr.strip()}")
+
+
+class Play:
+    """A document's commands, one after the other."""
+
+    def __init__(self, program, place, document):
+        self.place, self.document, self.exports = place, document, []
+        (place / "bin").mkdir()
+        (place / "bin" / "arizuko").symlink_to(program)
+        self.suite = Suite(program, place)
+        self.up = None
+        home = place / "home"
+        (home / ".local" / "bin").mkdir(parents=True)
+        self.environment = {**self.suite.environment, "HOME": str(home),
+                            "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+        for name in FILES:
+            (place / name).write_text(f"a-value-that-stands-for-{name}\n")
+        for name in ("deploy", "docs", "tests"):
+            (place / name).symlink_to(ROOT / name)
+
+    def begin(self):
+        if PLAYED[self.document] == "nothing":
+            return
+        self.suite.start()
+        cert, key = pair(self.place, "made", 90)
+        cert.rename(self.place / "new.crt")
+        key.rename(self.place / "new.key")
+
+    def shell(self, command):
+        text = "set -euo pipefail\n" + "\n".join([*self.exports, command])
+        return run("bash", "-c", text, env=self.environment, cwd=self.place)
+
+    def bound(self, command):
+        """The command with this play's own addresses."""
+        port = self.suite.base + 12
+        return command.replace("127.0.0.1:8443", f"127.0.0.1:{port}")
+
+    def run(self, command):
+        if re.match(r"(export|cd|alias) ", command):
+            self.exports.append(command)
+            return
+        if re.match(r"arizuko up\b", command):
+            return self.start(command)
+        made = self.shell(self.bound(command))
+        check(made.returncode == 0, f"{self.document}: `{command}` ended with {made.returncode}: {made.stdout}{made.stderr}")
+
+    def start(self, command):
+        text = "\n".join([*self.exports, f"exec {command}"])
+        log = self.place / "up.out"
+        self.up = subprocess.Popen(["bash", "-c", text], env=self.environment, cwd=self.place,
+                                   stdout=log.open("w"), stderr=self.suite.log)
+        until(f"{self.document}: `{command}` is ready", lambda: "ready " in log.read_text())
+
+    def end(self):
+        if self.up:
+            self.up.terminate()
+            self.up.wait(LIMIT)
+        self.suite.end()
+
+
+def played(program, document, found):
+    with tempfile.TemporaryDirectory(prefix="az", dir="/tmp") as place:
+        play = Play(program, pathlib.Path(place), document)
+        try:
+            play.begin()
+            for commands in found:
+                for command in commands:
+                    why = reason(command)
+                    if command == "arizuko up" or re.search(r"^cargo run -- up$", command):
+                        # On ports that are free.
+                        play.run("arizuko up --port-base 0")
+                    elif why or WORLD.search(command):
+                        continue
+                    else:
+                        play.run(command)
+        finally:
+            play.end()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--only", action="append")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--read", action="store_true", help="run nothing; only see what is understood")
+    args = parser.parse_args()
+    program = os.path.abspath(args.program)
+    check(set(PLAYED) <= set(documents()), f"no such documents: {set(PLAYED) - set(documents())}")
+    counts = {"run": 0, "understood": 0}
+    for document in documents():
+        if args.only and document not in args.only:
+            continue
+        text = (ROOT / document).read_text()
+        found = list(blocks(text))
+        for command in (command for commands in found for command in commands):
+            why = reason(command)
+            if document in PLAYED:
+                counts["run"] += 0 if why else 1
+            elif not why and re.match(r"(export |cd |alias )|\w+=\S+$|\w+=[$'\"]", command):
+                why = "sets what the commands beside it use"
+            elif not why and WORLD.search(command):
+                why = "has something of the reader's own in it"
+            elif not why:
+                why = "is understood, and needs the world that its document describes" if words(command) else None
+                check(why is not None, f"{document}: `{command}` is neither run nor has a reason why it is not")
+            if args.list:
+                print(f"{document}: {command}  [{why or 'run'}]")
+            understood(program, document, command)
+            counts["understood"] += 1
+        # A decision may speak of what was, or of what no operator types.
+        inline = [] if "/decisions/" in document else re.findall(r"`(arizuko [a-z][^`]*)`", text)
+        for command in inline:
+            # Forms with a choice in them are no commands.
+            if not re.search(r"[|\[\]\n…{}]", command):
+                understood(program, document, command)
+                counts["understood"] += 1
+        if document in PLAYED and found and not args.read:
+            try:
+                played(program, document, found)
+            except (AssertionError, OSError, TimeoutError, subprocess.SubprocessError) as error:
+                check(False, f"{document}: it could not be played: {error!r}")
+    print(f"commands: {counts['run']} run, {counts['understood']} understood, {done} checks, {len(failures)} failed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
