@@ -386,7 +386,7 @@ def a_reply_of_which_nobody_knows(suite):
 @Story("ArizukoRunsWait")
 def one_place_for_two_folders(suite):
     suite.az("group", "add", "second", ok=False)
-    first = suite.ask(f"wait {25 * MINUTE}")
+    first = suite.ask(f"wait {20 * MINUTE}")
     time.sleep(2)
     second = suite.ask("hello", "--folder", "second")
     yield
@@ -470,7 +470,7 @@ def played(story, suite, watch):
         until("", lambda: hears(*story.must))
         # What would be too much has as long as the longest of the rules to be heard.
         if not story.must:
-            end = time.monotonic() + 12 * MINUTE
+            end = time.monotonic() + 8 * MINUTE
             until("", lambda: hears() and time.monotonic() > end)
     except TimeoutError:
         pass
