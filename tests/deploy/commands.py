@@ -78,12 +78,23 @@ def documents():
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
+# What a document says that a command prints, where nothing in it differs from run to run.
+TOLD = {}
+PLAIN = re.compile(r"[A-Z][A-Za-z ,:']+$")
+
+
 def blocks(text):
     """The fenced blocks of commands, each as a list of commands."""
     for kind, body in re.findall(r"^```(sh|console)\n(.*?)^```", text, re.M | re.S):
         body = body.replace("\\\n", " ")
         lines = [line.strip() for line in body.splitlines()]
         if kind == "console" or any(line.startswith("$ ") for line in lines):
+            last = None
+            for line in lines:
+                if line.startswith("$ "):
+                    last = line[2:]
+                elif last and PLAIN.match(line) and "  " not in line:
+                    TOLD.setdefault(last, []).append(line)
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         yield [line for line in lines if line and not line.startswith("#")]
 
@@ -171,6 +182,8 @@ class Play:
             return self.start(command)
         made = self.shell(self.bound(command))
         check(made.returncode == 0, f"{self.document}: `{command}` ended with {made.returncode}: {made.stdout}{made.stderr}")
+        for line in TOLD.get(command, []):
+            check(line in made.stdout, f"{self.document}: `{command}` does not print `{line}`: {made.stdout}")
 
     def start(self, command):
         text = "\n".join([*self.exports, f"exec {command}"])
@@ -219,6 +232,7 @@ def main():
         if args.only and document not in args.only:
             continue
         text = (ROOT / document).read_text()
+        TOLD.clear()
         found = list(blocks(text))
         for command in (command for commands in found for command in commands):
             why = reason(command)
