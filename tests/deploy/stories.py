@@ -122,8 +122,12 @@ class Suite:
 
     @staticmethod
     def ports():
-        """A base with room above it, so that a restart listens where the one before did."""
-        for base in range(21080, 31000, 20):
+        """A base with room above it, below what the kernel gives away, so that a restart listens where the one before did.
+
+        It begins with another one in each process: several run at once.
+        """
+        for n in range(550):
+            base = 21_000 + (os.getpid() + n) % 550 * 20
             try:
                 for port in range(base, base + 13):
                     with socket.socket() as one:
