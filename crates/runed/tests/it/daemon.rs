@@ -217,7 +217,7 @@ async fn an_end_that_is_asked_for_lasts_until_the_run_is_gone() {
     runed.reaches(&running, RunState::Running).await;
     // Running is the shim; its agent may still be on its way.
     let ran = home(&machine, "corp").join("ran");
-    crate::waiting::until("the agent runs", || ran.exists()).await;
+    until("the agent runs", || ran.exists()).await;
     let never = runed.end(&waiting).await;
     assert_eq!((never.state, never.end), (RunState::Ended, Some(RunEnd::Cancelled)));
     assert_eq!(never.started_at, None, "it had not begun");
@@ -257,7 +257,7 @@ async fn a_restart_takes_every_run_up_where_it_was() {
     fs::write(home(&machine, "b").join("go"), "").unwrap();
     machine.kill_shim(is_lost.id.as_str());
     let gone = || ["b", "c"].iter().all(|folder| machine.processes(&home(&machine, folder)) == 0);
-    crate::waiting::until("two of the runs are gone", gone).await;
+    until("two of the runs are gone", gone).await;
     assert!(machine.processes(&home(&machine, "a")) > 0, "a run outlives runed");
 
     let set_up = SetUp { authority: Some(authority), ..set_up };
@@ -307,7 +307,7 @@ async fn a_lost_database_ends_its_runs_and_does_not_repeat_them() {
     let set_up = SetUp { authority: Some(authority), ..SetUp::default() };
     let runed = Runed::start(&machine, set_up).await;
     let gone = || machine.processes(&home(&machine, "corp")) == 0;
-    crate::waiting::until("the orphan is ended", gone).await;
+    until("the orphan is ended", gone).await;
     let again = runed.run(&asked).await;
     assert_eq!(again.id, run.id);
     assert_ne!(runed.ended(&again).await.end, Some(RunEnd::Completed));
