@@ -1,6 +1,7 @@
 //! Stories that cross daemons, told through the command line and the edge of a real suite.
 
 mod adapters;
+mod approvals;
 mod backup;
 mod bad_input;
 mod canary;

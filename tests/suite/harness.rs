@@ -15,7 +15,7 @@ pub use process::{eventually, is_alive, program, signal};
 pub use store::Store;
 pub use suite::{Suite, Tls, reply_of};
 pub use traffic::{Temper, Traffic};
-pub use view::View;
+pub use view::{View, request as view_request};
 pub use web::{Chat, Event};
 
 use std::time::Duration;

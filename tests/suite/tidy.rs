@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "crates/authd/src/session.rs",
     "crates/authd/src/vouched.rs",
     "crates/routd/src/adapters.rs",
+    "crates/routd/src/approval.rs",
     "crates/routd/src/attachment.rs",
     "crates/routd/src/gateway/budget.rs",
     "crates/routd/src/gateway/headers.rs",

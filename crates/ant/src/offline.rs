@@ -69,16 +69,17 @@ async fn answer(
         Ask::Echo => Ending::replied(echo(input)),
         Ask::Remember(what) => {
             let memory = tools.read("get_memory", json!({})).await?.text;
-            tools.change("set_memory", json!({ "content": with_line(&memory, &what) })).await?;
-            Ending::replied(format!("I will remember: {what}"))
+            let content = with_line(&memory, &what);
+            let told = tools.change("set_memory", json!({ "content": content })).await?;
+            Ending::replied(done(&told, format!("I will remember: {what}")))
         }
         Ask::Recall => match tools.read("get_memory", json!({})).await?.text.trim() {
             "" => Ending::replied("I remember nothing yet."),
             memory => Ending::replied(format!("I remember:\n{memory}")),
         },
         Ask::Forget => {
-            tools.change("set_memory", json!({ "content": "" })).await?;
-            Ending::replied("I have forgotten everything.")
+            let told = tools.change("set_memory", json!({ "content": "" })).await?;
+            Ending::replied(done(&told, "I have forgotten everything.".into()))
         }
         Ask::Reply(text) => {
             tools.change("reply", json!({ "content": text })).await?;
@@ -89,8 +90,9 @@ async fn answer(
             Ending::replied(last)
         }
         Ask::Send { to, text } => {
-            tools.change("send", json!({ "chat_jid": to, "content": text })).await?;
-            Ending::replied(format!("I sent that to {to}."))
+            let arguments = json!({ "chat_jid": to, "content": text });
+            let told = tools.change("send", arguments).await?;
+            Ending::replied(done(&told, format!("I sent that to {to}.")))
         }
         Ask::History => {
             let Answer { text, structured } =
@@ -123,6 +125,12 @@ async fn answer(
         Ask::Loud(bytes) => loud(bytes.min(LOUDEST)).await,
         Ask::Help => Ending::replied(HELP),
     })
+}
+
+/// What was done, or that it waits for a person's approval.
+fn done(told: &Answer, done: String) -> String {
+    let waits = told.structured.as_ref().is_some_and(|value| value["held"].is_string());
+    if waits { told.text.trim().to_owned() } else { done }
 }
 
 fn echo(input: &TurnInput) -> String {

@@ -12,14 +12,18 @@ use clap_complete::Shell;
 use kit::parse;
 use proto::{
     Daemon, Folder, Jid, Opaque, Timestamp, Topic,
-    routd::{LinkKind, Missed, Signature, UsageBy},
+    routd::{LinkKind, Missed, Signature},
     turn::Harness,
 };
 use std::{path::PathBuf, time::Duration};
 
+mod approvals;
 mod newcomers;
+mod usage;
 
+pub use approvals::Approval;
 pub use newcomers::{Gate, Invite, Queue};
+pub use usage::{Usage, UsageCommand};
 
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
 #[derive(Debug, Parser)]
@@ -105,6 +109,9 @@ pub enum Command {
     /// Rights: who may do what to which folder, and why
     #[command(subcommand)]
     Acl(Acl),
+    /// Calls of tools that wait for a person: see them, approve them, deny them
+    #[command(subcommand)]
+    Approval(Approval),
     /// Schedules: messages that come to a folder's agent at their time
     #[command(subcommand)]
     Task(Task),
@@ -327,64 +334,6 @@ pub enum Token {
     },
 }
 
-/// Which usage of models.
-#[derive(Args, Clone, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Usage {
-    /// Only of this folder and those below it
-    #[arg(long)]
-    pub folder: Option<Folder>,
-    /// Sum it up by day, folder, person or model [default: by each of them]
-    #[arg(long, value_name = "WHAT")]
-    pub by: Option<UsageBy>,
-    /// Only of requests since: a time (RFC 3339), or how long ago
-    #[arg(long, value_name = "TIME", value_parser = since)]
-    pub since: Option<Since>,
-    /// Something else than showing it
-    #[command(subcommand)]
-    pub command: Option<UsageCommand>,
-}
-
-/// What to do about usage.
-#[derive(Clone, Debug, Subcommand)]
-pub enum UsageCommand {
-    /// Set what a folder and those below it may spend together; limits that are left out are none
-    Cap {
-        /// The folder
-        folder: Folder,
-        /// Dollars a day (UTC)
-        #[arg(long, value_name = "USD", value_parser = dollars)]
-        daily: Option<u64>,
-        /// Dollars a month (UTC)
-        #[arg(long, value_name = "USD", value_parser = dollars)]
-        monthly: Option<u64>,
-        /// Tokens a day, of every kind
-        #[arg(long, value_name = "N")]
-        daily_tokens: Option<u64>,
-        /// Tokens a month, of every kind
-        #[arg(long, value_name = "N")]
-        monthly_tokens: Option<u64>,
-        /// No cap any more
-        #[arg(long, conflicts_with_all = ["daily", "monthly", "daily_tokens", "monthly_tokens"])]
-        none: bool,
-    },
-    /// The caps, and what stands against them
-    Caps,
-}
-
-/// Dollars as millionths of one.
-fn dollars(text: &str) -> Result<u64, String> {
-    let wrong = || "write dollars such as 5 or 0.50".to_owned();
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || part.len() > 6 || !digits(whole) || !digits(part) {
-        return Err(wrong());
-    }
-    let micro = format!("{whole}{part:0<6}").parse::<u64>().map_err(|_| wrong())?;
-    // A billion dollars: beyond that it is a typing error.
-    if micro <= 1_000_000_000_000_000 { Ok(micro) } else { Err(wrong()) }
-}
-
 /// Which part of the audit logs.
 #[derive(Args, Clone, Debug)]
 pub struct Audit {
@@ -448,7 +397,7 @@ pub enum TenantSecret {
 /// What to do with rights.
 #[derive(Debug, Subcommand)]
 pub enum Acl {
-    /// Add a row; a deny wins over any allow. Again: changes nothing
+    /// Add a row; a deny wins over a hold, and a hold over any allow. Again: changes nothing
     Grant(AclArgs),
     /// Take a row away
     Revoke(AclArgs),
@@ -486,15 +435,18 @@ pub enum Acl {
 /// A row of rights.
 #[derive(Args, Clone, Debug)]
 pub struct AclArgs {
-    /// Who: folder:NAME (its agent), user:ID, role:NAME
+    /// Who: folder:NAME (its agent), user:ID, person:ADDRESS (who writes from there), role:NAME
     pub principal: String,
-    /// What: mcp:TOOL, mcp:* (all tools), admin, egress, or * for everything
+    /// What: mcp:TOOL, mcp:* (all tools), admin, approve, egress, or * for everything
     pub action: String,
     /// To which folders: team/name, team/*, team/**
     pub folders: String,
     /// A row that denies
     #[arg(long)]
     pub deny: bool,
+    /// A row that holds: what is allowed waits until a person approves it
+    #[arg(long, conflicts_with = "deny")]
+    pub hold: bool,
 }
 
 /// Whose secret.

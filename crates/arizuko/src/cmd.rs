@@ -1,6 +1,7 @@
 //! The operator's commands. Each calls an owner's endpoint with the operator's own rights.
 
 mod acl;
+mod approvals;
 mod ask;
 mod audit;
 mod backup;
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Token(command) => tables::token(&instance, command, output).await,
         Command::TenantSecret(command) => tenant_secret::run(&instance, command, output).await,
         Command::Acl(command) => acl::run(&instance, command, output).await,
+        Command::Approval(command) => approvals::run(&instance, command, output).await,
         Command::Task(command) => task::run(&instance, command, output).await,
         Command::Invite(command) => newcomers::invite(&instance, command, output).await,
         Command::Queue(command) => newcomers::queue(&instance, command, output).await,

@@ -1,7 +1,8 @@
 //! What a principal may do to a folder: rows that allow, rows that deny, and who belongs to what.
 //!
-//! A deny wins over any allow; what nothing matches is denied; the order of the rows never matters. Every answer says
-//! why.
+//! A deny wins over a hold, and a hold over any allow; what nothing matches is denied; the order of the rows never
+//! matters. A hold gives nothing: what is allowed waits for a person's approval where it matches, and where nothing can
+//! wait it is denied. Every answer says why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -37,6 +38,9 @@ pub const OWN_FOLDER_ACTIONS: &[&str] = &[
 
 /// What whoever gives rights on a folder must be allowed to do there.
 pub const ADMINISTER: &str = "admin";
+/// What whoever decides on calls that are held in a folder must be allowed to do there. Who administers the folder may,
+/// where no row denies it.
+pub const APPROVE: &str = "approve";
 
 /// Who may do everything without any row: this role, and every `operator:` principal.
 const OPERATORS: &str = "role:operator";
@@ -48,6 +52,8 @@ const DEEPEST: usize = 16;
 pub enum Effect {
     /// Yes, unless another row denies.
     Allow,
+    /// What other rows allow waits until a person approves it.
+    Hold,
     /// No, whatever other rows say.
     Deny,
 }
@@ -88,7 +94,7 @@ pub enum AclError {
         text: String,
     },
     /// The effect.
-    #[error("`{text}` is no effect: write `allow` or `deny`")]
+    #[error("`{text}` is no effect: write `allow`, `hold` or `deny`")]
     Effect {
         /// What was given.
         text: String,
@@ -96,19 +102,21 @@ pub enum AclError {
 }
 
 impl Effect {
-    /// `allow` or `deny`.
+    /// `allow`, `hold` or `deny`.
     pub fn parse(text: &str) -> Result<Self, AclError> {
         match text {
             "allow" => Ok(Self::Allow),
+            "hold" => Ok(Self::Hold),
             "deny" => Ok(Self::Deny),
             _ => Err(AclError::Effect { text: text.to_owned() }),
         }
     }
 
-    /// `allow` or `deny`.
+    /// `allow`, `hold` or `deny`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
+            Self::Hold => "hold",
             Self::Deny => "deny",
         }
     }
@@ -133,7 +141,7 @@ impl Rule {
         })
     }
 
-    /// Allow or deny.
+    /// Allow, hold or deny.
     pub fn effect(&self) -> Effect {
         self.effect
     }
@@ -210,6 +218,8 @@ pub struct Decision {
 pub enum Because {
     /// This row says so.
     Rule(Rule),
+    /// It is allowed, once a person has approved it: this row says so.
+    Held(Rule),
     /// A folder's agent may do this to its own folder.
     OwnFolder,
     /// An operator may do everything.
@@ -224,9 +234,20 @@ pub enum Because {
     NoQuestion,
 }
 
+impl Decision {
+    /// Whether it is allowed once a person has approved it.
+    pub fn is_held(&self) -> bool {
+        matches!(self.because, Because::Held(_))
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.allowed { "allowed: " } else { "denied: " })?;
+        f.write_str(match (self.allowed, self.is_held()) {
+            (true, _) => "allowed: ",
+            (false, true) => "held: ",
+            (false, false) => "denied: ",
+        })?;
         fmt::Display::fmt(&self.because, f)
     }
 }
@@ -234,7 +255,7 @@ impl fmt::Display for Decision {
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rule(rule) => write!(f, "the row `{rule}` says so"),
+            Self::Rule(rule) | Self::Held(rule) => write!(f, "the row `{rule}` says so"),
             Self::OwnFolder => f.write_str("a folder's agent may do this to its own folder"),
             Self::Operator => f.write_str("an operator may do everything"),
             Self::NoRule => f.write_str("no row allows it"),
@@ -272,6 +293,26 @@ impl Acl {
 
     /// Whether `principal` may do `action` to `folder`.
     pub fn decide(&self, principal: &Principal, action: &str, folder: &Folder) -> Decision {
+        let decision = self.decide_approved(principal, action, folder);
+        let Some(everyone) = self.belongs_to(principal).filter(|_| decision.allowed) else {
+            return decision;
+        };
+        let rules = everyone.iter().filter_map(|one| self.rules.get(*one)).flatten();
+        let holds =
+            |rule: &&Rule| rule.effect == Effect::Hold && rule.is_about(action, folder.as_str());
+        match rules.filter(holds).min() {
+            Some(rule) => Decision { allowed: false, because: Because::Held(rule.clone()) },
+            None => decision,
+        }
+    }
+
+    /// The same for what a person has approved: what would be held is allowed, and nothing else is that was not.
+    pub fn decide_approved(
+        &self,
+        principal: &Principal,
+        action: &str,
+        folder: &Folder,
+    ) -> Decision {
         let no = |because| Decision { allowed: false, because };
         if !is_action(action) || action.contains('*') {
             return no(Because::NoQuestion);
@@ -303,13 +344,23 @@ impl Acl {
         no(Because::NoRule)
     }
 
+    /// Whether `principal` may decide on calls that are held in `folder`: by the action [`APPROVE`], or because they
+    /// administer it and no row denies them that.
+    pub fn may_approve(&self, principal: &Principal, folder: &Folder) -> Decision {
+        let decision = self.decide(principal, APPROVE, folder);
+        match decision.because {
+            Because::NoRule => self.decide(principal, ADMINISTER, folder),
+            _ => decision,
+        }
+    }
+
     /// Whether `principal` may do all of `action`, which may be a family, to all folders of `scope`. One row must
-    /// allow the whole, and no row may deny a part: where it is not plain that all is held, it is not.
+    /// allow the whole, and no row may deny or hold a part: where it is not plain that all is held, it is not.
     pub fn holds(&self, principal: &Principal, action: &str, scope: &Glob) -> Decision {
         let no = |because| Decision { allowed: false, because };
         let Some(everyone) = self.belongs_to(principal) else { return no(Because::TooDeep) };
         let rules = || everyone.iter().filter_map(|one| self.rules.get(*one)).flatten();
-        let denies = |rule: &&Rule| rule.effect == Effect::Deny && rule.meets(action, scope);
+        let denies = |rule: &&Rule| rule.effect != Effect::Allow && rule.meets(action, scope);
         if let Some(rule) = rules().filter(denies).min() {
             return no(Because::Rule(rule.clone()));
         }
@@ -325,20 +376,20 @@ impl Acl {
     }
 
     /// Whether `granter` may add this row: who administers the row's folders may give what they hold there themselves,
-    /// and may deny anything there. The first thing that is missing is the answer.
+    /// and may deny or hold anything there. The first thing that is missing is the answer.
     pub fn may_grant(&self, granter: &Principal, rule: &Rule) -> Decision {
         let administers = self.holds(granter, ADMINISTER, &rule.scope);
-        if !administers.allowed || rule.effect == Effect::Deny {
+        if !administers.allowed || rule.effect != Effect::Allow {
             return administers;
         }
         self.holds(granter, &rule.action, &rule.scope)
     }
 
-    /// Whether `granter` may take this row away. Taking a denial away gives what it denied.
+    /// Whether `granter` may take this row away. Taking a denial or a hold away gives what it kept back.
     pub fn may_revoke(&self, granter: &Principal, rule: &Rule) -> Decision {
         match rule.effect {
             Effect::Allow => self.holds(granter, ADMINISTER, &rule.scope),
-            Effect::Deny => {
+            Effect::Hold | Effect::Deny => {
                 self.may_grant(granter, &Rule { effect: Effect::Allow, ..rule.clone() })
             }
         }
@@ -350,7 +401,7 @@ impl Acl {
         let Some(everyone) = self.belongs_to(principal) else { return false };
         let rules = || everyone.iter().filter_map(|one| self.rules.get(*one)).flatten();
         let own = principal.id().parse::<Folder>();
-        own.is_ok_and(|own| self.decide(principal, action, &own).allowed)
+        own.is_ok_and(|own| self.decide_approved(principal, action, &own).allowed)
             || rules().any(|rule| {
                 rule.effect == Effect::Allow
                     && family_has(&rule.action, action)

@@ -21,7 +21,7 @@ mod sign;
 mod verify;
 
 pub use acl::{
-    ADMINISTER, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS, Rule,
+    ADMINISTER, APPROVE, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS, Rule,
 };
 pub use bearer::bearer;
 pub use caller::Caller;

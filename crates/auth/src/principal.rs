@@ -5,22 +5,22 @@ use std::str::FromStr;
 
 use proto::{Daemon, Folder};
 
-/// `folder:acme/eng` (that folder's agent), `user:<opaque id>`, `role:<name>`, `service:<daemon>` or
-/// `operator:<name>`.
+/// `folder:acme/eng` (that folder's agent), `user:<opaque id>`, `person:<address>` (who writes from that address in a
+/// chat, as its adapter names them), `role:<name>`, `service:<daemon>` or `operator:<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(String);
 
 /// The text is no principal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no principal: write folder:NAME, user:ID, role:NAME, service:DAEMON or operator:NAME"
+    "`{text}` is no principal: write folder:NAME, user:ID, person:ADDRESS, role:NAME, service:DAEMON or operator:NAME"
 )]
 pub struct PrincipalError {
     /// What was given.
     pub text: String,
 }
 
-const KINDS: [&str; 5] = ["folder", "user", "role", "service", "operator"];
+const KINDS: [&str; 6] = ["folder", "user", "person", "role", "service", "operator"];
 /// In bytes.
 const LONGEST: usize = 576;
 
@@ -40,6 +40,11 @@ impl Principal {
         format!("user:{id}").parse()
     }
 
+    /// Whoever writes from that address in a chat, such as `telegram:user/42`.
+    pub fn person(address: &str) -> Result<Self, PrincipalError> {
+        format!("person:{address}").parse()
+    }
+
     /// The operator on the admin socket.
     pub fn local_operator() -> Self {
         Self("operator:local".to_owned())
@@ -50,7 +55,7 @@ impl Principal {
         Self("user:anonymous".to_owned())
     }
 
-    /// What stands before the colon: `folder`, `user`, `role`, `service` or `operator`.
+    /// What stands before the colon: `folder`, `user`, `person`, `role`, `service` or `operator`.
     pub fn kind(&self) -> &str {
         self.0.split_once(':').map_or("", |(kind, _)| kind)
     }
@@ -93,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_a_principal() {
-        for text in ["folder:acme/eng", "user:google|1234:5", "role:operator", "service:routd"] {
+        for text in ["folder:acme/eng", "user:google|1234:5", "role:operator", "service:routd", "person:telegram:user/42"] {
             let principal: Principal = text.parse().unwrap();
             assert_eq!(principal.to_string(), text);
         }

@@ -222,6 +222,10 @@ pub mod scopes {
         ACL_READ = "acl:read";
         /// Give and take rights. What may be given is decided by what the caller holds.
         ACL_WRITE = "acl:write";
+        /// See which calls of tools are held until a person decides.
+        APPROVALS_READ = "approvals:read";
+        /// Decide on calls that are held. Who may decide on which is for the ACL to say. No daemon holds it.
+        APPROVALS_WRITE = "approvals:write";
         /// See what models were used, and what folders may spend on them.
         USAGE_READ = "usage:read";
         /// Set what folders may spend on models.

@@ -76,6 +76,8 @@ pub fn person_scopes(audience: Daemon) -> &'static [Scope] {
                     s::ACL_READ,
                     s::ACL_WRITE,
                     s::USAGE_READ,
+                    s::APPROVALS_READ,
+                    s::APPROVALS_WRITE,
                 ]
             }
         }
@@ -98,6 +100,8 @@ mod tests {
                 assert_ne!(*scope, FULL, "{daemon}");
                 // Only an operator ends an overlap.
                 assert_ne!(*scope, scopes::SECRETS_WRITE, "{daemon}");
+                // Only a person approves what an agent would do.
+                assert_ne!(*scope, scopes::APPROVALS_WRITE, "{daemon}");
             }
         }
     }

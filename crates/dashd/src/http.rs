@@ -1,6 +1,7 @@
 //! What dashd serves: routes, and the headers of every answer. Translation only.
 
 mod access;
+mod approvals;
 mod audit;
 mod conversations;
 mod folders;
@@ -73,6 +74,10 @@ reads! {
     RUN "/dash/runs/one" "One run, with its log";
     RUN_NOW "/dash/runs/one/now" "The same, kept up to date, as server-sent events";
     STOP_ASK "/dash/runs/stop" "Asks before a run is stopped";
+    APPROVALS "/dash/approvals" "The calls of tools that wait for a person";
+    APPROVAL "/dash/approvals/one" "One of them, with all its arguments";
+    APPROVE_ASK "/dash/approvals/approve" "Asks before a call is approved";
+    DENY_ASK "/dash/approvals/deny" "Asks before a call is denied";
     SCHEDULES "/dash/schedules" "The schedules";
     SCHEDULE "/dash/schedules/one" "One schedule, and what it did";
     UNSCHEDULE_ASK "/dash/schedules/remove" "Asks before a schedule is removed";
@@ -108,6 +113,8 @@ writes! {
     REFRESH "/dash/secrets/refresh" "Has every daemon read its sources again";
     FORGET "/dash/secrets/forget" "Has every daemon forget earlier values of a secret";
     STOP "/dash/runs/stop" "Stops a run";
+    APPROVE "/dash/approvals/approve" "Approves a call";
+    DENY "/dash/approvals/deny" "Denies a call";
     SCHEDULE_DO "/dash/schedules/do" "Pauses, resumes or fires a schedule";
     ADD_SCHEDULE "/dash/schedules" "Makes a schedule";
     UNSCHEDULE "/dash/schedules/remove" "Removes a schedule";
@@ -150,6 +157,10 @@ pub const ROUTES: &[Route] = &[
     RUN,
     RUN_NOW,
     STOP_ASK,
+    APPROVALS,
+    APPROVAL,
+    APPROVE_ASK,
+    DENY_ASK,
     SCHEDULES,
     SCHEDULE,
     UNSCHEDULE_ASK,
@@ -182,6 +193,8 @@ pub const ROUTES: &[Route] = &[
     REFRESH,
     FORGET,
     STOP,
+    APPROVE,
+    DENY,
     SCHEDULE_DO,
     ADD_SCHEDULE,
     UNSCHEDULE,
@@ -273,6 +286,12 @@ fn work(add: &mut Add<'_>) {
     add(RUN_NOW, shows(runs::one_now));
     add(STOP_ASK, shows(runs::ask_stop));
     add(STOP, does(runs::stop));
+    add(APPROVALS, shows(approvals::page));
+    add(APPROVAL, shows(approvals::one));
+    add(APPROVE_ASK, shows(approvals::ask_approve));
+    add(APPROVE, does(approvals::approve));
+    add(DENY_ASK, shows(approvals::ask_deny));
+    add(DENY, does(approvals::deny));
     add(SCHEDULES, shows(schedules::page));
     add(SCHEDULE, shows(schedules::one));
     add(ADD_SCHEDULE, does(schedules::add));

@@ -11,6 +11,7 @@ pub(crate) enum Here {
     Services,
     Conversations,
     Runs,
+    Approvals,
     Schedules,
     Folders,
     Routes,
@@ -41,6 +42,7 @@ const MENU: &[(&str, &[Item])] = &[
         &[
             (Here::Conversations, "Conversations", "/dash/chats"),
             (Here::Runs, "Runs", "/dash/runs"),
+            (Here::Approvals, "Approvals", "/dash/approvals"),
             (Here::Schedules, "Schedules", "/dash/schedules"),
         ],
     ),

@@ -1,6 +1,7 @@
 //! The pages, of what the owners said. Pure.
 
 pub(crate) mod access;
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod conversations;
 pub(crate) mod folders;

@@ -72,6 +72,8 @@ const DONE: &[(&str, &str)] = &[
     ("paused", "The schedule is paused."),
     ("resumed", "The schedule fires again."),
     ("fired", "The schedule fires now, besides its own times."),
+    ("approved", "It is approved, and is done once."),
+    ("denied", "It is denied, and the agent is told."),
     ("revoked", "The link opens nothing any more."),
     ("approved", "They are let in."),
     ("refused", "They are refused, and told so."),

@@ -6,6 +6,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 mod acl;
+mod approvals;
 mod conversations;
 mod feed;
 mod files;
@@ -18,6 +19,7 @@ mod trace;
 mod usage;
 
 pub use acl::*;
+pub use approvals::*;
 pub use conversations::*;
 pub use feed::*;
 pub use files::*;
@@ -109,6 +111,10 @@ pub const ROUTES: &[Route] = &[
     CHECK_ACL.route,
     ADD_MEMBER.route,
     REMOVE_MEMBER.route,
+    LIST_APPROVALS.route,
+    GET_APPROVAL.route,
+    APPROVE.route,
+    DENY.route,
     USAGE.route,
     SET_CAP.route,
     LIST_CAPS.route,
@@ -309,4 +315,7 @@ pub struct RoutdStatus {
     pub outbox_ambiguous: u64,
     /// Messages of the last 24 hours that found no route.
     pub unrouted: u64,
+    /// Calls of tools that wait for a person's approval.
+    #[serde(default)]
+    pub approvals_pending: u64,
 }

@@ -17,6 +17,9 @@ pub(crate) enum Fault {
     Unauthorized(String),
     #[error("{0}")]
     Forbidden(String),
+    /// It is allowed once a person has approved it.
+    #[error("{0}")]
+    Held(String),
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -29,6 +32,13 @@ pub(crate) enum Fault {
     /// A row that this program cannot have written.
     #[error("{0}: this is a defect, or the database was edited")]
     Defect(String),
+}
+
+impl Fault {
+    /// Whether its text was written for whoever called.
+    pub(crate) const fn is_for_the_caller(&self) -> bool {
+        !matches!(self, Self::Database(_) | Self::Defect(_))
+    }
 }
 
 impl From<db::Error> for Fault {
@@ -50,7 +60,7 @@ impl From<Fault> for Failure {
             Fault::Unauthorized(text) => Self::unauthorized(text),
             Fault::Forbidden(text) => Self::forbidden(text),
             Fault::NotFound(text) => Self::not_found(text),
-            Fault::Conflict(text) => Self::conflict(text),
+            Fault::Conflict(text) | Fault::Held(text) => Self::conflict(text),
             Fault::Gone(text) => Self::new(Code::Gone, text),
             // The disk's trouble and not the request's: the log of the writer has the cause.
             Fault::Database(error) if error.is_ours() => {

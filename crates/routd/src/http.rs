@@ -1,6 +1,7 @@
 //! What routd serves over HTTP. Translation only: what is decided is decided elsewhere.
 
 mod acl;
+mod approvals;
 mod audit;
 mod channels;
 mod conversations;
@@ -79,6 +80,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::CHECK_ACL, app.clone(), acl::check)
         .mount(api::ADD_MEMBER, app.clone(), acl::join)
         .mount(api::REMOVE_MEMBER, app.clone(), acl::leave)
+        .mount(api::LIST_APPROVALS, app.clone(), approvals::list)
+        .mount(api::GET_APPROVAL, app.clone(), approvals::get)
+        .mount(api::APPROVE, app.clone(), approvals::approve)
+        .mount(api::DENY, app.clone(), approvals::deny)
         .mount(api::USAGE, app.clone(), usage::get)
         .mount(api::SET_CAP, app.clone(), usage::set_cap)
         .mount(api::LIST_CAPS, app.clone(), usage::caps)

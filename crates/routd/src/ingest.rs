@@ -3,6 +3,8 @@
 use crate::{
     adapters::{self, Voice},
     app::App,
+    approval::{self, Command, Verdict},
+    approving::{self, By},
     fault::Fault,
     figures::MessageLabels,
     origin::Origin,
@@ -10,10 +12,10 @@ use crate::{
     route::{self, Decision, Effect, Facts, Query},
     say::{self, CONTENT_MAX, SYSTEM, Saying},
     steer::{self, Steer},
-    store::{context, feed, groups, messages, newcomers, routes, turns},
+    store::{acl, approvals, context, feed, groups, messages, newcomers, routes, turns},
     wake::Wake,
 };
-use auth::Caller;
+use auth::{Caller, Principal};
 use db::Tx;
 use proto::{
     Address, Folder, Jid, Timestamp, Topic,
@@ -47,13 +49,16 @@ pub(crate) async fn ingest(
     speak_as(&voice, caller, &mut message)?;
     check(&message)?;
     let (id, jid) = (message.id.clone(), message.chat_jid.clone());
-    let origin = Origin::of(&voice, &jid);
+    let from = Source {
+        origin: Origin::of(&voice, &jid),
+        writer: approval::writer(&voice, &jid, &message.sender),
+    };
     let (wake, now) = (app.wake.clone(), app.now());
     let commit = move |tx: &Tx<'_>| {
         if let Some(seq) = messages::place(tx, &message.chat_jid, &message.id)? {
             return Ok::<_, Fault>((seq, None));
         }
-        let (seq, effect) = commit(tx, &wake, &message, origin, now)?;
+        let (seq, effect) = commit(tx, &wake, &message, &from, now)?;
         wake.chat(tx, message.chat_jid.as_str());
         if effect == Effect::Turn {
             wake.turns(tx);
@@ -130,18 +135,29 @@ fn check(message: &NewMessage) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What is known of where a message comes from, apart from what it says itself.
+struct Source {
+    origin: Origin,
+    /// The person who wrote it, as the ACL knows them, where the voice vouches for one.
+    writer: Option<Principal>,
+}
+
 fn commit(
     tx: &Tx<'_>,
     wake: &Wake,
     message: &NewMessage,
-    origin: Origin,
+    from: &Source,
     now: Timestamp,
 ) -> Result<(i64, Effect), Fault> {
+    let origin = from.origin;
     let thread = message.topic.clone().unwrap_or_default();
     let facts = facts(tx, &message.chat_jid, &thread, &message.sender, now, message)?;
     let verb = verb(message, &facts);
     let query = Query { jid: &message.chat_jid, sender: &message.sender, verb, thread: &thread };
-    let steered = steer(tx, &query, &facts, message, now)?;
+    let steered = match decided(tx, wake, &query, &facts, message, from, now)? {
+        Some(decided) => Some(decided),
+        None => steer(tx, &query, &facts, message, now)?,
+    };
     let (decision, line) = match steered {
         Some((decision, line)) => (decision, Some(line)),
         None => {
@@ -191,22 +207,37 @@ fn commit(
     let seq = messages::add(tx, &row, now)?;
     knock(tx, wake, message, seq, decision.is_of_a_stranger() && origin == Origin::Person)?;
     feed::message(tx, &message.chat_jid, &decision.topic, seq, now)?;
-    if let (Some(line), Some(folder)) = (line, &decision.folder) {
-        let saying = Saying {
-            sender: SYSTEM,
-            content: &line,
-            attachments: &[],
-            chat: &message.chat_jid,
-            thread: &thread,
-            topic: &decision.topic,
-            folder,
-            reply_to: Some(message.id.as_str()),
-            turn_id: None,
-            for_sender: None,
-        };
-        say::say(tx, wake, &saying, now)?;
+    if let Some(line) = line {
+        answer(tx, wake, message, &decision, &line, now)?;
     }
     Ok((seq, decision.effect))
+}
+
+/// Answers a message with a line of the suite's own.
+fn answer(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    message: &NewMessage,
+    decision: &Decision,
+    line: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(folder) = &decision.folder else { return Ok(()) };
+    let thread = message.topic.clone().unwrap_or_default();
+    let saying = Saying {
+        sender: SYSTEM,
+        content: line,
+        attachments: &[],
+        chat: &message.chat_jid,
+        thread: &thread,
+        topic: &decision.topic,
+        folder,
+        reply_to: Some(message.id.as_str()),
+        turn_id: None,
+        for_sender: None,
+    };
+    say::say(tx, wake, &saying, now)?;
+    Ok(())
 }
 
 /// Has onbod told of a stranger's message. Of a group, nobody could say who of it may pair it.
@@ -231,6 +262,56 @@ fn verb<'a>(message: &'a NewMessage, facts: &Facts) -> &'a str {
         None => MESSAGE,
         Some(verb) => verb,
     }
+}
+
+/// Decides on a call that is held, where that is what the message says; with the line that answers it. Only in the chat
+/// in which the call was made, and only what a person wrote there.
+fn decided(
+    tx: &Tx<'_>,
+    wake: &Wake,
+    query: &Query<'_>,
+    facts: &Facts,
+    message: &NewMessage,
+    from: &Source,
+    now: Timestamp,
+) -> Result<Option<(Decision, String)>, Fault> {
+    let is_written = matches!(query.verb, MESSAGE | MENTION) && message.attachments.is_empty();
+    if from.origin != Origin::Person || !is_written {
+        return Ok(None);
+    }
+    let Some(Command { verdict, id, reason }) = approval::command(&message.content) else {
+        return Ok(None);
+    };
+    let held = approvals::get(tx, &id)?.filter(|held| held.chat_jid == *query.jid);
+    let Some(held) = held else { return Ok(None) };
+    let may = match &from.writer {
+        Some(writer) => acl::load(tx)?.may_approve(writer, &held.folder).allowed,
+        None => false,
+    };
+    let line = match verdict {
+        _ if !may => {
+            let detail = format!("{}, in {}", message.sender, query.jid);
+            record(tx, now, "service:routd", "approval.refuse", &id, &detail)?;
+            format!("You may not decide on {id}.")
+        }
+        Verdict::Approve if !approval::fits(&held.arguments) => format!(
+            "{id} is too long to be shown here, and nobody approves what they have not seen: use the dashboard, or \
+             `arizuko approval show {id}`."
+        ),
+        verdict => {
+            let who = from.writer.as_ref().map(Principal::to_string).unwrap_or_default();
+            let by = By { who: &who, reason: reason.as_deref() };
+            match approving::decide(tx, wake, &held, verdict, by, now) {
+                Ok(held) => format!("{id}: {}.", approving::standing(&held)),
+                Err(Fault::Conflict(why)) => format!("{why}."),
+                Err(fault) => return Err(fault),
+            }
+        }
+    };
+    let base = route::decide(query, facts, |folder| groups::in_service(tx, folder))?;
+    let rule = "a decision on a held call".to_owned();
+    let (effect, folder) = (Effect::Observe, Some(held.folder));
+    Ok(Some((Decision { effect, folder, rule, made_below: None, ..base }, line)))
 }
 
 /// Pins the chat to a folder, or lets it go, where that is what the message says; with the line that answers it.

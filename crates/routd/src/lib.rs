@@ -11,8 +11,9 @@
 //! 4. What is said is one transaction ([`say`]): the message, its outbox row, its place in the feed.
 //! 5. What it asks of models goes through the [`gateway`], which adds the key and counts the cost.
 //! 6. The [`outbox_loop`] hands messages to adapters; webd reads the feed.
+//! 7. A call of a tool that a row holds waits for a person ([`approving`]); the [`approval_loop`] makes what was approved.
 //!
-//! Decisions are pure: [`route`], [`turn`], [`prompt`], [`adapters`]. All SQL is in [`store`].
+//! Decisions are pure: [`approval`], [`route`], [`turn`], [`prompt`], [`adapters`]. All SQL is in [`store`].
 //!
 //! # What always holds
 //!
@@ -27,6 +28,9 @@
 mod adapters;
 mod admit;
 mod app;
+mod approval;
+mod approval_loop;
+mod approving;
 mod attachment;
 mod attempt;
 mod binding;
@@ -164,6 +168,8 @@ fn begin_loops(app: &Arc<App>, events: tokio::sync::broadcast::Receiver<::secret
     tasks.supervise("files", move || file_loop::run(files.clone()));
     let knocks = app.clone();
     tasks.supervise("newcomers", move || knock_loop::run(knocks.clone()));
+    let approved = app.clone();
+    tasks.supervise("approvals", move || approval_loop::run(approved.clone()));
     let (context, ring) = (app.context.clone(), app.keyring.clone());
     tasks.supervise("database key", move || keyring::follow(context.clone(), ring.clone()));
     tasks.spawn("secret audit", secret_loop::run(app.clone(), events));

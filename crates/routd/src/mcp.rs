@@ -11,6 +11,7 @@ mod call;
 mod chat;
 mod delegate;
 mod files;
+mod held;
 mod memory;
 mod mend;
 mod reading;
@@ -24,6 +25,7 @@ mod tool;
 use crate::{attempt::Attempt, fault::Fault, rights::Rights};
 
 pub(crate) use files::needs;
+pub(crate) use held::{goes_outside, key_of, make, text_of};
 
 use kit::RefusedCall;
 use proto::turn::{MCP, MCP_IDEMPOTENCY_KEY};
@@ -122,6 +124,7 @@ impl ServerHandler for Toolbox {
                 | Fault::Forbidden(_)
                 | Fault::NotFound(_)
                 | Fault::Conflict(_)
+                | Fault::Held(_)
                 | Fault::Gone(_)),
             ) => Ok(CallToolResult::error(vec![ContentBlock::text(fault.to_string())]).into()),
             Err(fault) => Err(failed(&fault)),

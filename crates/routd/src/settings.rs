@@ -73,6 +73,15 @@ pub const SCHEDULES_SHORTEST: Setting<Duration> = Setting {
     parse: shortest,
 };
 
+/// How long a call that is held waits.
+pub const APPROVAL_LIFETIME: Setting<Duration> = Setting {
+    name: "APPROVAL_LIFETIME",
+    default: "24h",
+    about: "How long a call of a tool that a row holds waits for a person's approval, before it lapses.",
+    expects: "a duration from 1m to 90d",
+    parse: approval_lifetime,
+};
+
 /// Where Anthropic's API is.
 pub(crate) const ANTHROPIC_BASE_URL: Setting<Base> = Setting {
     name: "ANTHROPIC_BASE_URL",
@@ -193,6 +202,7 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &TURNS_ACTIVE_MAX,
     &SCHEDULES_PER_FOLDER,
     &SCHEDULES_SHORTEST,
+    &APPROVAL_LIFETIME,
     &ANTHROPIC_BASE_URL,
     &OPENAI_BASE_URL,
     &MODEL_PRICES,
@@ -215,6 +225,8 @@ pub(crate) struct Values {
     pub(crate) assistant: String,
     pub(crate) active_max: u32,
     pub(crate) schedules: Limits,
+    /// How long a held call waits, in milliseconds.
+    pub(crate) approval_ms: i64,
     pub(crate) anthropic: Base,
     pub(crate) openai: Base,
     pub(crate) prices: Prices,
@@ -230,6 +242,8 @@ impl Values {
         Ok(Self {
             run_timeout: settings.get(&RUN_TIMEOUT)?,
             engagement_ms: i64::try_from(engagement).unwrap_or(i64::MAX),
+            approval_ms: i64::try_from(settings.get(&APPROVAL_LIFETIME)?.as_millis())
+                .unwrap_or(i64::MAX),
             default_harness: settings.get(&DEFAULT_HARNESS)?,
             model: settings.get(&MODEL)?,
             default_folder: settings.get(&DEFAULT_FOLDER)?,
@@ -279,6 +293,11 @@ fn bytes(text: &str) -> Option<u64> {
 fn shortest(text: &str) -> Option<Duration> {
     let day = Duration::from_secs(24 * 60 * 60);
     parse::duration(text).filter(|span| (Duration::from_secs(1)..=day).contains(span))
+}
+
+fn approval_lifetime(text: &str) -> Option<Duration> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    parse::duration(text).filter(|span| (Duration::from_secs(60)..=day * 90).contains(span))
 }
 
 fn active_max(text: &str) -> Option<u32> {

@@ -4,6 +4,7 @@
 //! is an error, never skipped.
 
 pub(crate) mod acl;
+pub(crate) mod approvals;
 pub(crate) mod channels;
 pub(crate) mod context;
 pub(crate) mod conversations;
@@ -73,8 +74,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 11, name: "pods", sql: include_str!("../migrations/0011-pods.sql") },
     Migration {
         version: 12,
-        name: "routes-of-chats",
-        sql: include_str!("../migrations/0012-routes-of-chats.sql"),
+        name: "approvals",
+        sql: include_str!("../migrations/0012-approvals.sql"),
     },
 ];
 

@@ -12,6 +12,7 @@ pub(crate) struct Wake {
     pub(crate) turns: Arc<Notify>,
     pub(crate) outbox: Arc<Notify>,
     pub(crate) knocks: Arc<Notify>,
+    pub(crate) approvals: Arc<Notify>,
 }
 
 impl Wake {
@@ -41,6 +42,12 @@ impl Wake {
     pub(crate) fn knocks(&self, tx: &Tx<'_>) {
         let knocks = self.knocks.clone();
         tx.after_commit(move || knocks.notify_one());
+    }
+
+    /// Once `tx` is on the disk, what was approved is done.
+    pub(crate) fn approvals(&self, tx: &Tx<'_>) {
+        let approvals = self.approvals.clone();
+        tx.after_commit(move || approvals.notify_one());
     }
 
     /// Once `tx` is on the disk, whoever fires schedules looks again.

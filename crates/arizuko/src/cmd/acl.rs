@@ -40,7 +40,11 @@ pub(super) async fn run(instance: &Instance, command: Acl, output: Output) -> Re
             let asked = routd::CheckAcl { principal, action, folder };
             let answer = routd.call(&routd::CHECK_ACL, &asked).await?;
             output.print(&answer, |answer| {
-                let verdict = if answer.allowed { "allowed" } else { "denied" };
+                let verdict = match (answer.allowed, answer.held) {
+                    (true, _) => "allowed",
+                    (false, true) => "held until a person approves it",
+                    (false, false) => "denied",
+                };
                 format!("{verdict}: {}", answer.because)
             })
         }
@@ -60,8 +64,12 @@ pub(super) async fn run(instance: &Instance, command: Acl, output: Output) -> Re
 }
 
 fn rule(row: AclArgs) -> AclRule {
-    let AclArgs { principal, action, folders, deny } = row;
-    let effect = if deny { AclEffect::Deny } else { AclEffect::Allow };
+    let AclArgs { principal, action, folders, deny, hold } = row;
+    let effect = match (deny, hold) {
+        (true, _) => AclEffect::Deny,
+        (false, true) => AclEffect::Hold,
+        (false, false) => AclEffect::Allow,
+    };
     AclRule { principal, action, scope: folders, effect }
 }
 

@@ -149,8 +149,14 @@ fn text(status: &Status, output: Output) -> String {
     }
     if let Some(queues) = &status.queues {
         text.push_str(&format!(
-            "\nturns: {} queued, {} running; replies to send: {}, of unknown fate: {}; unrouted messages: {}",
-            queues.turns_queued, queues.turns_running, queues.outbox_pending, queues.outbox_ambiguous, queues.unrouted
+            "\nturns: {} queued, {} running; replies to send: {}, of unknown fate: {}; unrouted messages: {}; \
+             calls that wait for approval: {}",
+            queues.turns_queued,
+            queues.turns_running,
+            queues.outbox_pending,
+            queues.outbox_ambiguous,
+            queues.unrouted,
+            queues.approvals_pending
         ));
     }
     if let Some(runs) = &status.runs {

@@ -86,6 +86,60 @@ fn a_deny_wins_over_rows_roles_and_defaults() {
 }
 
 #[test]
+fn a_hold_keeps_back_what_is_allowed_and_gives_nothing() {
+    let eng = who("folder:acme/eng");
+    let acl = Acl::new(
+        [
+            rule("role:asked mcp:* ** hold"),
+            rule("folder:acme/eng mcp:delegate acme/ops allow"),
+            rule("folder:acme/eng mcp:react ** deny"),
+        ],
+        [member("folder:acme/eng", "role:asked")],
+    );
+    let decide = |action, folder| acl.decide(&eng, action, &at(folder));
+    let held = decide("mcp:send", "acme/eng");
+    assert!(held.is_held() && !held.allowed, "a right of its own: {held}");
+    assert_eq!(held.to_string(), "held: the row `hold role:asked mcp:* on **` says so");
+    assert!(decide("mcp:delegate", "acme/ops").is_held(), "a right by a row");
+    assert!(acl.decide_approved(&eng, "mcp:delegate", &at("acme/ops")).allowed);
+    for (action, folder) in [("mcp:delegate", "acme/web"), ("mcp:react", "acme/eng")] {
+        let decision = decide(action, folder);
+        assert!(!decision.allowed && !decision.is_held(), "{action} {folder}: {decision}");
+        assert!(!acl.decide_approved(&eng, action, &at(folder)).allowed, "{action} {folder}");
+    }
+    assert!(acl.may_somewhere(&eng, "mcp:send"), "what is held is of use all the same");
+    assert!(!acl.holds(&eng, "mcp:delegate", &"acme/ops".parse().unwrap()).allowed);
+}
+
+#[test]
+fn who_decides_on_what_is_held() {
+    let acl = Acl::new(
+        [
+            rule("user:lead admin acme/** allow"),
+            rule("person:telegram:user/42 approve acme/eng allow"),
+            rule("user:junior admin acme/** allow"),
+            rule("user:junior approve ** deny"),
+            rule("folder:acme/eng mcp:* ** allow"),
+        ],
+        [member("user:deputy", "user:lead")],
+    );
+    for (principal, folder, expected) in [
+        ("user:lead", "acme/eng", true),
+        ("user:deputy", "acme/eng", true),
+        ("user:lead", "acme", false),
+        ("person:telegram:user/42", "acme/eng", true),
+        ("person:telegram:user/42", "acme/ops", false),
+        ("person:telegram:user/4", "acme/eng", false),
+        ("user:junior", "acme/eng", false),
+        ("folder:acme/eng", "acme/eng", false),
+        ("operator:local", "acme/eng", true),
+    ] {
+        let decision = acl.may_approve(&who(principal), &at(folder));
+        assert_eq!(decision.allowed, expected, "{principal} {folder}: {decision}");
+    }
+}
+
+#[test]
 fn operators_may_everything() {
     let acl = Acl::new([], [member("user:1", "role:lead"), member("role:lead", "role:operator")]);
     for principal in ["user:1", "role:operator", "operator:local"] {
@@ -176,9 +230,9 @@ fn questions() -> Vec<(Principal, &'static str, &'static str)> {
 
 proptest! {
     #[test]
-    fn another_deny_never_allows_more(
-        rows in prop::collection::vec(rules(&["allow", "deny"]), 0..8),
-        deny in rules(&["deny"]),
+    fn another_deny_or_hold_never_allows_more(
+        rows in prop::collection::vec(rules(&["allow", "hold", "deny"]), 0..8),
+        deny in rules(&["hold", "deny"]),
         members in memberships(),
     ) {
         let before = Acl::new(rows.clone(), members.clone());
@@ -192,7 +246,7 @@ proptest! {
 
     #[test]
     fn neither_answer_nor_reason_depends_on_order(
-        (rows, shuffled) in prop::collection::vec(rules(&["allow", "deny"]), 0..8)
+        (rows, shuffled) in prop::collection::vec(rules(&["allow", "hold", "deny"]), 0..8)
             .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
         (members, mixed) in memberships()
             .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
@@ -231,6 +285,8 @@ fn who_administers_gives_what_they_hold_and_no_more() {
         ("user:lead", "folder:acme/eng mcp:delegate acme/web allow", true),
         ("user:lead", "folder:acme/eng egress acme/eng deny", true),
         ("user:lead", "folder:acme/eng egress ** deny", false),
+        ("user:lead", "folder:acme/eng egress acme/eng hold", true),
+        ("user:lead", "folder:acme/eng egress ** hold", false),
         ("user:member", "folder:acme/eng mcp:send acme/eng allow", false),
         ("user:nobody", "folder:acme/eng mcp:send acme/eng deny", false),
         ("operator:local", "user:lead * ** allow", true),
@@ -243,6 +299,8 @@ fn who_administers_gives_what_they_hold_and_no_more() {
     let denial = rule("user:lead mcp:delegate acme/ops deny");
     assert!(!acl.may_revoke(&who("user:lead"), &denial).allowed);
     assert!(acl.may_revoke(&who("operator:local"), &denial).allowed);
+    let hold = rule("folder:acme/eng egress acme/eng hold");
+    assert!(!acl.may_revoke(&who("user:lead"), &hold).allowed, "it would be given with that");
     assert!(acl.may_revoke(&who("user:lead"), &rule("user:x mcp:send acme/** allow")).allowed);
 }
 
@@ -263,8 +321,8 @@ fn what_may_be_of_use_somewhere() {
 proptest! {
     #[test]
     fn nobody_ends_up_with_more_than_those_who_gave_it(
-        rows in prop::collection::vec(rules(&["allow", "deny"]), 0..8),
-        more in prop::collection::vec((principals(), rules(&["allow", "allow", "deny"]), any::<bool>()), 1..6),
+        rows in prop::collection::vec(rules(&["allow", "hold", "deny"]), 0..8),
+        more in prop::collection::vec((principals(), rules(&["allow", "allow", "hold", "deny"]), any::<bool>()), 1..6),
         members in memberships(),
     ) {
         let mut held = rows;
@@ -284,6 +342,9 @@ proptest! {
                     && !before.decide(&principal, action, &folder).allowed;
                 let given = before.decide(&granter, action, &folder).allowed;
                 prop_assert!(!gained || given, "{granter} gave {principal} {action} on {folder} by {row}");
+                // Nor is anybody spared the question whom somebody else could not have spared it.
+                let approved = |acl: &Acl| acl.decide_approved(&principal, action, &folder).allowed;
+                prop_assert!(!approved(&now) || approved(&before) || given, "{row}");
             }
             held = after;
         }

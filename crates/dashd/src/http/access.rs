@@ -108,15 +108,22 @@ pub(super) async fn may(visit: Visit, asked: Asked) -> Outcome {
     Ok(Answer::Raw(Html(verdict(&answer).into_string()).into_response()))
 }
 
+/// The effects of a row, as a form offers them.
+const EFFECTS: [(&str, &str); 3] = [
+    ("allow", "allow"),
+    ("hold", "hold what is allowed until a person approves it"),
+    ("deny", "deny, whatever other rows say"),
+];
+
 fn new_form(visit: &Visit) -> Markup {
     html! {
         h2 { "A new right" }
         form.fields method="post" action="/dash/access" {
             input type="hidden" name="csrf" value=(visit.code());
-            (field("principal", "Who", "principal", "", "folder:NAME, user:ID, role:NAME, service:DAEMON or operator:NAME."))
-            (field("action", "What", "action", "", "Such as admin, egress or mcp:send; mcp:* for all tools, * for everything."))
+            (field("principal", "Who", "principal", "", "folder:NAME, user:ID, person:ADDRESS, role:NAME, service:DAEMON or operator:NAME."))
+            (field("action", "What", "action", "", "Such as admin, approve, egress or mcp:send; mcp:* for all tools, * for everything."))
             (field("scope", "To which folders", "scope", "", "team/name, or with * for a part of a segment and ** for anything."))
-            (choice("effect", "Effect", "effect", &[("allow", "allow"), ("deny", "deny, whatever other rows say")], "allow"))
+            (choice("effect", "Effect", "effect", &EFFECTS, "allow"))
             button type="submit" { "Add the right" }
         }
     }
@@ -151,7 +158,11 @@ pub(super) async fn grant(visit: Visit, row: Row) -> Outcome {
 
 /// Asks first.
 pub(super) async fn ask_revoke(visit: Visit, row: Row) -> Outcome {
-    let verb = if row.effect == AclEffect::Allow { "may" } else { "may not" };
+    let verb = match row.effect {
+        AclEffect::Allow => "may",
+        AclEffect::Hold => "must ask a person before it may",
+        AclEffect::Deny => "may not",
+    };
     let what = html! {
         p { "The row that says that " (code(&row.principal)) " " (verb) " do " (code(&row.action)) " to "
             (code(&row.scope)) " is taken away. It counts with the next call." }

@@ -1,6 +1,6 @@
 //! The first page.
 
-use super::{secrets, services};
+use super::{approvals, secrets, services};
 use crate::{
     live,
     look::Here,
@@ -27,7 +27,8 @@ const FAILED_MAX: u32 = 100;
 pub(super) async fn page(visit: Visit, _: query::None) -> Outcome {
     if !visit.is_operator() {
         let groups = visit.call(Daemon::Routd, &LIST_GROUPS, &Nothing {}).await?.groups;
-        return shown(Here::Overview, "Your folders", view::of_person(&groups));
+        let waiting = approvals::waiting(&visit).await;
+        return shown(Here::Overview, "Your folders", view::of_person(&groups, waiting));
     }
     let board = board(visit.clone()).await?;
     let body = live::part(&visit, "/dash/now", "State of the instance", &board);

@@ -19,6 +19,7 @@ pub(crate) fn rules(rules: &[&AclRow]) -> Markup {
         vec![
             match row.effect {
                 AclEffect::Allow => mark(Mark::Good, "may"),
+                AclEffect::Hold => mark(Mark::Doubtful, "must ask a person"),
                 AclEffect::Deny => mark(Mark::Bad, "may not"),
             },
             code(&row.principal),
@@ -47,7 +48,9 @@ pub(crate) fn members(members: &[AclMember]) -> Markup {
 pub(crate) fn answer(answer: &AclAnswer) -> Markup {
     html! {
         p {
-            @if answer.allowed { (mark(Mark::Good, "yes")) } @else { (mark(Mark::Bad, "no")) }
+            @if answer.allowed { (mark(Mark::Good, "yes")) }
+            @else if answer.held { (mark(Mark::Doubtful, "once a person approves it")) }
+            @else { (mark(Mark::Bad, "no")) }
             " " (answer.because) "."
         }
     }

@@ -65,6 +65,11 @@ pub(crate) fn problems(all: &Overview) -> Vec<Problem> {
             let more = "Whether to send them again is for a person to say.".into();
             add(Mark::Bad, what, more, address("/dash/outbox", &[("state", "ambiguous")]));
         }
+        if status.approvals_pending > 0 {
+            let what = format!("Calls that wait for a person: {}", status.approvals_pending);
+            let more = "Their agents go on without them until somebody decides.".into();
+            add(Mark::Doubtful, what, more, "/dash/approvals".into());
+        }
         if status.unrouted > 0 {
             let what = format!("Messages of the last day that found no route: {}", status.unrouted);
             let more = "They are stored, and nobody answers them.".into();
@@ -128,6 +133,7 @@ fn tiles(all: &Overview) -> Markup {
                 (tile("turns waiting", &status.turns_queued.to_string(), "/dash/turns", Mark::Quiet))
                 (tile("replies waiting to be sent", &status.outbox_pending.to_string(), "/dash/outbox?state=pending", Mark::Quiet))
                 (tile("replies of unknown fate", &status.outbox_ambiguous.to_string(), "/dash/outbox?state=ambiguous", some(status.outbox_ambiguous, Mark::Bad)))
+                (tile("calls waiting for approval", &status.approvals_pending.to_string(), "/dash/approvals", some(status.approvals_pending, Mark::Doubtful)))
                 (tile("messages without a route", &status.unrouted.to_string(), "/dash/messages?disposition=unrouted", some(status.unrouted, Mark::Doubtful)))
             }
             Err(why) => p.alert { "routd does not say how much there is to do: " (why) },
@@ -146,8 +152,11 @@ fn tiles(all: &Overview) -> Markup {
 }
 
 /// What somebody sees who is no operator: their folders.
-pub(crate) fn of_person(groups: &[Group]) -> Markup {
+pub(crate) fn of_person(groups: &[Group], waiting: usize) -> Markup {
     html! {
+        @if waiting > 0 {
+            p { a href="/dash/approvals" { "Calls that wait for your approval: " (waiting) } }
+        }
         @if groups.is_empty() {
             p { "No folder is yours yet. When somebody gives you the right to administer one, it is shown here." }
         } @else {

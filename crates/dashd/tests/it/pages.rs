@@ -16,6 +16,8 @@ pub const PAGES: &[&str] = &[
     "/dash/turns",
     "/dash/outbox",
     "/dash/schedules",
+    "/dash/approvals",
+    "/dash/approvals?state=done&folder=corp/eng",
     "/dash/folders",
     "/dash/folders/one?folder=corp/eng",
     "/dash/folders/remove?folder=corp/eng",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Adds a row. A caller who is no operator administers the row's folders and holds what the row gives. A repeat answers
 /// alike.
 pub const ADD_RULE: Endpoint<AclRule, AclRow> =
-    Endpoint::post("/v1/acl", Needs::Scope("acl:write"), "Give or deny a right");
+    Endpoint::post("/v1/acl", Needs::Scope("acl:write"), "Give, hold or deny a right");
 
 /// Takes a row away. A repeat answers alike.
 pub const REMOVE_RULE: Endpoint<AclRule, Nothing> =
@@ -34,9 +34,11 @@ pub const REMOVE_MEMBER: Endpoint<AclMember, Nothing> =
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AclEffect {
-    /// Yes, unless another row denies.
+    /// Yes, unless another row denies or holds.
     #[default]
     Allow,
+    /// What is allowed waits until a person approves it. It gives nothing by itself.
+    Hold,
     /// No, whatever other rows say.
     Deny,
 }
@@ -46,6 +48,7 @@ impl AclEffect {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Allow => "allow",
+            Self::Hold => "hold",
             Self::Deny => "deny",
         }
     }
@@ -55,13 +58,14 @@ impl AclEffect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AclRule {
-    /// `folder:NAME` (its agent), `user:ID`, `role:NAME`, `service:DAEMON` or `operator:NAME`.
+    /// `folder:NAME` (its agent), `user:ID`, `person:ADDRESS` (who writes from there), `role:NAME`, `service:DAEMON` or
+    /// `operator:NAME`.
     pub principal: String,
-    /// One such as `mcp:delegate`, `admin` or `egress`; `mcp:*` for all tools, `*` for everything.
+    /// One such as `mcp:delegate`, `admin`, `approve` or `egress`; `mcp:*` for all tools, `*` for everything.
     pub action: String,
     /// The folders: `team/name`, or with `*` for a part of a segment and `**` for anything.
     pub scope: String,
-    /// Whether it allows or denies; allow when left out.
+    /// Whether it allows, holds or denies; allow when left out.
     #[serde(default)]
     pub effect: AclEffect,
 }
@@ -75,7 +79,7 @@ pub struct AclRow {
     pub action: String,
     /// To which folders.
     pub scope: String,
-    /// Whether it allows or denies.
+    /// Whether it allows, holds or denies.
     pub effect: AclEffect,
     /// Who added it.
     pub added_by: String,
@@ -118,6 +122,9 @@ pub struct CheckAcl {
 pub struct AclAnswer {
     /// Yes or no.
     pub allowed: bool,
+    /// Whether it is no only until a person approves the very call.
+    #[serde(default)]
+    pub held: bool,
     /// Why: the row that decides, or that there is none.
     pub because: String,
 }

@@ -63,8 +63,10 @@ pub(super) async fn check(
     super::groups::reach(&caller, &asked.folder)?;
     let principal = principal(&asked.principal)?;
     let acl = app.db.try_read(rows::load).await?;
-    let Decision { allowed, because } = acl.decide(&principal, &asked.action, &asked.folder);
-    Ok(AclAnswer { allowed, because: because.to_string() })
+    let decision = acl.decide(&principal, &asked.action, &asked.folder);
+    let held = decision.is_held();
+    let Decision { allowed, because } = decision;
+    Ok(AclAnswer { allowed, held, because: because.to_string() })
 }
 
 /// Puts somebody into a role.

@@ -40,6 +40,10 @@ pub(super) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<Routd
             outbox_pending,
             outbox_ambiguous,
             unrouted: count(conn, &unrouted)?,
+            approvals_pending: count(
+                conn,
+                "SELECT count(*) FROM approvals WHERE state = 'pending'",
+            )?,
         })
     });
     Ok(read.await.map_err(Fault::from)?)

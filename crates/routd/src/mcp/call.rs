@@ -1,33 +1,51 @@
 //! Calling a tool: its arguments are taken, then it reads, changes or goes outside.
 
 use super::{
-    registry,
-    tool::{Answer, Call, Change, Changing, Does, Look, Reading},
+    held, registry,
+    tool::{Answer, Call, Change, Changing, Does, Look, Reading, Tool},
 };
 use crate::{
     attempt::Attempt,
     fault::Fault,
+    approving,
     progress::Progress,
-    rights::Rights,
     store::{tools, turns, turns::Turn},
 };
 use rmcp::model::JsonObject;
 use rusqlite::Connection;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// Changes that one turn makes: an agent that runs in a circle ends here.
 const CHANGES_MAX: u32 = 500;
 /// Bytes of an idempotency key.
 const KEY_MAX: usize = 256;
 
-/// Calls a tool.
+/// Calls a tool for an agent. What a row of the ACL holds waits for a person.
 pub(super) async fn call(
     attempt: &Attempt,
     name: &str,
     arguments: JsonObject,
     key: Option<String>,
 ) -> Result<Answer, Fault> {
+    // `serde_json` keeps an object's keys in order, so equal arguments are written alike.
+    let text = Value::Object(arguments.clone()).to_string();
+    let called = call_tool(attempt, name, arguments, key.clone()).await;
+    let Err(Fault::Held(why)) = called else { return called };
+    let (call, tool) = begin(attempt, name, &text, key)?;
+    if !tool.may_wait {
+        let text = format!("{why}; and `{name}` cannot wait for that, because it needs this turn");
+        return Err(Fault::Forbidden(text));
+    }
+    held::hold(call, text).await
+}
+
+/// A call, as its tool has it.
+fn begin(
+    attempt: &Attempt,
+    name: &str,
+    arguments: &str,
+    key: Option<String>,
+) -> Result<(Call, &'static Tool), Fault> {
     let app = attempt.app()?;
     let tool = registry::find(name)
         .ok_or_else(|| Fault::NotFound(format!("there is no tool `{name}`")))?;
@@ -36,9 +54,21 @@ pub(super) async fn call(
         attempt: attempt.clone(),
         tool: tool.name,
         action: tool.action.clone(),
-        arguments: hash(name, &arguments),
+        arguments: approving::digest(tool.name, arguments),
         key,
     };
+    Ok((call, tool))
+}
+
+/// Calls a tool, for an agent or as a person has approved.
+pub(super) async fn call_tool(
+    attempt: &Attempt,
+    name: &str,
+    arguments: JsonObject,
+    key: Option<String>,
+) -> Result<Answer, Fault> {
+    let text = Value::Object(arguments.clone()).to_string();
+    let (call, tool) = begin(attempt, name, &text, key)?;
     match &tool.does {
         Does::Reads(takes) => read(call, takes(arguments)?).await,
         Does::Changes(takes) => change(call, takes(arguments)?).await,
@@ -51,8 +81,9 @@ async fn read(call: Call, reading: Reading) -> Result<Answer, Fault> {
     let now = app.now();
     let found = app.db.try_read(move |conn| {
         let turn = attempt.current(conn)?;
-        let rights = Rights::of(conn, &turn.folder)?;
-        reading(&Look { conn, turn: &turn, rights: &rights, now, action: &action })
+        let rights = attempt.rights(conn, &turn)?;
+        let done = reading(&Look { conn, turn: &turn, rights: &rights, now, action: &action });
+        rights.free(done)
     });
     found.await
 }
@@ -69,10 +100,10 @@ pub(super) async fn change(call: Call, changing: Changing) -> Result<Answer, Fau
             return Ok(answer);
         }
         check_count(tx, &turn)?;
-        let rights = Rights::of(tx, &turn.folder)?;
+        let rights = call.attempt.rights(tx, &turn)?;
         let look = Look { conn: tx, turn: &turn, rights: &rights, now, action: &call.action };
-        let answer = changing(&Change { look, tx, progress: &progress })?;
-        turns::acted(tx, &turn)?;
+        let answer = rights.free(changing(&Change { look, tx, progress: &progress }))?;
+        call.attempt.acted(tx, &turn)?;
         turns::step(tx, &turn.id, now, &format!("tool.{}", call.tool), &answer.text)?;
         keep(tx, &row, &answer, now)?;
         Ok(answer)
@@ -98,6 +129,11 @@ impl Call {
 pub(super) fn check_key(call: &Call) -> Result<(), Fault> {
     if call.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX) {
         return Err(Fault::Invalid("an idempotency key has 1 to 256 bytes".into()));
+    }
+    let is_ours = call.key.as_ref().is_some_and(|key| key.starts_with(held::KEY));
+    if is_ours && !call.attempt.is_approved() {
+        let text = format!("an idempotency key does not begin with `{}`", held::KEY);
+        return Err(Fault::Invalid(text));
     }
     Ok(())
 }
@@ -127,10 +163,4 @@ pub(super) fn check_count(conn: &Connection, turn: &Turn) -> Result<(), Fault> {
         return Err(Fault::Conflict(text));
     }
     Ok(())
-}
-
-/// The call, as one hash. `serde_json` keeps an object's keys in order, so equal arguments hash alike.
-fn hash(tool: &str, arguments: &JsonObject) -> String {
-    let text = Value::Object(arguments.clone()).to_string();
-    hex::encode(Sha256::new().chain_update(tool).chain_update([0]).chain_update(text).finalize())
 }

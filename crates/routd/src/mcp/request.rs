@@ -10,7 +10,6 @@ use crate::{
     fault::Fault,
     outside::{Incoming, Outgoing, secret_header},
     record::record,
-    rights::Rights,
     scrub::Scrub,
     store::{tenant_secrets as rows, turns},
     tenant,
@@ -145,7 +144,7 @@ async fn begin(call: Call, wanted: Wanted) -> Result<Begun, Fault> {
             return Ok(Begun::Answered(answer));
         }
         check_count(tx, &turn)?;
-        Rights::of(tx, &turn.folder)?.require(&call.action, &turn.folder)?;
+        call.attempt.rights(tx, &turn)?.require(&call.action, &turn.folder)?;
         let name = &wanted.secret;
         let found = tenant::of_turn(tx, key, &turn, name)?;
         let (row, secret) = found.ok_or_else(|| {
@@ -161,7 +160,7 @@ async fn begin(call: Call, wanted: Wanted) -> Result<Begun, Fault> {
         let asked = binding.admit(&wanted.url).map_err(refused)?;
         // A request that only reads may be made again by another attempt; any other may not.
         if !wanted.method.is_safe() {
-            turns::acted(tx, &turn)?;
+            call.attempt.acted(tx, &turn)?;
         }
         rows::used(tx, row.id.as_str(), now)?;
         let detail = format!(

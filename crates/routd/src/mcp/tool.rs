@@ -48,6 +48,8 @@ pub(super) struct Tool {
     schema: JsonObject,
     /// What its caller must be allowed to do.
     pub(super) action: String,
+    /// Whether a call can be made after its turn has ended, so that it can wait for a person's approval.
+    pub(super) may_wait: bool,
     pub(super) does: Does,
 }
 
@@ -170,7 +172,13 @@ impl Tool {
         let schema = schemars::schema_for!(A).to_value();
         let schema = schema.as_object().cloned().unwrap_or_default();
         let annotations = ToolAnnotations::new();
-        Self { name, about, annotations, schema, action: format!("mcp:{name}"), does }
+        let action = format!("mcp:{name}");
+        Self { name, about, annotations, schema, action, may_wait: true, does }
+    }
+
+    /// It needs what only the turn itself has.
+    pub(super) fn while_the_turn_lasts(self) -> Self {
+        Self { may_wait: false, ..self }
     }
 
     /// Says more about it to whoever reads the list of tools.

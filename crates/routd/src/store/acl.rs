@@ -95,11 +95,14 @@ pub(crate) fn table(conn: &Connection) -> rusqlite::Result<AclTable> {
         )?
         .query_map([], |row| {
             let effect: String = row.get("effect")?;
+            let known = [AclEffect::Allow, AclEffect::Hold, AclEffect::Deny];
+            let effect = known.into_iter().find(|known| known.name() == effect);
             Ok(AclRow {
                 principal: row.get("principal")?,
                 action: row.get("action")?,
                 scope: row.get("scope")?,
-                effect: if effect == "allow" { AclEffect::Allow } else { AclEffect::Deny },
+                // The table's checks allow no other.
+                effect: effect.ok_or(rusqlite::Error::InvalidQuery)?,
                 added_by: row.get("added_by")?,
                 added_at: super::time(row, "added_at")?,
             })

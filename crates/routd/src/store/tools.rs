@@ -55,6 +55,17 @@ pub(crate) fn answered(conn: &Connection, call: &Call<'_>) -> Result<Option<Stri
     Ok(answer)
 }
 
+/// The answer that was kept under a key in a turn.
+pub(crate) fn answer_of_key(
+    conn: &Connection,
+    turn_id: &str,
+    key: &str,
+) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT answer FROM tool_calls WHERE turn_id = ?1 AND key = ?2")?
+        .query_row((turn_id, key), |row| row.get(0))
+        .optional()
+}
+
 /// Keeps the answer of a call, in the transaction of what it did.
 pub(crate) fn keep(
     conn: &Connection,

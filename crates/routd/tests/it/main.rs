@@ -10,6 +10,7 @@
 
 mod adapter;
 mod agent;
+mod approvals;
 mod channels;
 mod conversations;
 mod files;

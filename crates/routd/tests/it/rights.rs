@@ -22,7 +22,11 @@ const CHAT: &str = "web:atlas~one";
 pub fn row(text: &str) -> AclRule {
     let words: Vec<&str> = text.split(' ').collect();
     let [principal, action, scope, effect] = words[..] else { panic!("{text}") };
-    let effect = if effect == "deny" { AclEffect::Deny } else { AclEffect::Allow };
+    let effect = match effect {
+        "deny" => AclEffect::Deny,
+        "hold" => AclEffect::Hold,
+        _ => AclEffect::Allow,
+    };
     let text = str::to_owned;
     AclRule { principal: text(principal), action: text(action), scope: text(scope), effect }
 }
