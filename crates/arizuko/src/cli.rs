@@ -23,7 +23,7 @@ mod usage;
 
 pub use approvals::Approval;
 pub use newcomers::{Gate, Invite, Queue};
-pub use usage::{Usage, UsageCommand};
+pub use usage::{CapArgs, Usage, UsageCommand};
 
 /// Routes messages from chats to AI agents, for many tenants, with every secret in one place.
 #[derive(Debug, Parser)]
@@ -126,7 +126,7 @@ pub enum Command {
     Gate(Gate),
     /// Who was let in, and which folder each has
     People,
-    /// What models were used, what that cost, and what folders may spend
+    /// What models were used, what that cost, and what folders, persons and the instance may spend
     Usage(Usage),
     /// Print a one-time link that logs this operator in
     Login,

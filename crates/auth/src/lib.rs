@@ -21,7 +21,8 @@ mod sign;
 mod verify;
 
 pub use acl::{
-    ADMINISTER, APPROVE, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS, Rule,
+    ADMINISTER, APPROVE, Acl, AclError, Because, Decision, Effect, Membership, OWN_FOLDER_ACTIONS,
+    Rule,
 };
 pub use bearer::bearer;
 pub use caller::Caller;

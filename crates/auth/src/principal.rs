@@ -98,7 +98,13 @@ mod tests {
 
     #[test]
     fn what_is_a_principal() {
-        for text in ["folder:acme/eng", "user:google|1234:5", "role:operator", "service:routd", "person:telegram:user/42"] {
+        for text in [
+            "folder:acme/eng",
+            "user:google|1234:5",
+            "role:operator",
+            "service:routd",
+            "person:telegram:user/42",
+        ] {
             let principal: Principal = text.parse().unwrap();
             assert_eq!(principal.to_string(), text);
         }

@@ -120,6 +120,7 @@ writes! {
     UNSCHEDULE "/dash/schedules/remove" "Removes a schedule";
     ADD_FOLDER "/dash/folders" "Adds a folder, or says anew what runs its turns";
     SET_CAP "/dash/folders/cap" "Sets what a folder may spend";
+    SET_ANY_CAP "/dash/usage/cap" "Sets what a folder, a person or the instance may spend";
     UNFOLDER "/dash/folders/remove" "Takes a folder out of service";
     ADD_ROUTE "/dash/routes" "Adds a route";
     UNROUTE "/dash/routes/remove" "Removes a route";
@@ -200,6 +201,7 @@ pub const ROUTES: &[Route] = &[
     UNSCHEDULE,
     ADD_FOLDER,
     SET_CAP,
+    SET_ANY_CAP,
     UNFOLDER,
     ADD_ROUTE,
     UNROUTE,
@@ -346,6 +348,7 @@ fn people(add: &mut Add<'_>) {
 
 fn record(add: &mut Add<'_>) {
     add(USAGE, shows(usage::page));
+    add(SET_ANY_CAP, does(usage::cap));
     add(AUDIT, shows(audit::page));
     add(AUDIT_EXPORT, shows(audit::export));
     add(AUDIT_VERIFY, shows(audit::verify));

@@ -245,7 +245,9 @@ fn told(held: &Approval) -> String {
     let reason = held.reason.as_deref().map(|text| format!(" Why: {text}")).unwrap_or_default();
     match held.state {
         State::Done => {
-            format!("The call of `{tool}` held as {id} was approved by {by} and made.{reason} It answered:\n\n{answer}")
+            format!(
+                "The call of `{tool}` held as {id} was approved by {by} and made.{reason} It answered:\n\n{answer}"
+            )
         }
         State::Failed => {
             format!("The call of `{tool}` held as {id} was approved by {by}, and failed: {answer}")
@@ -258,7 +260,9 @@ fn told(held: &Approval) -> String {
              while it was under way. It is not made again by itself; see whether it was, and ask anew if not."
         ),
         State::Expired => {
-            format!("The call of `{tool}` held as {id} lapsed: nobody decided in time. It was not made.")
+            format!(
+                "The call of `{tool}` held as {id} lapsed: nobody decided in time. It was not made."
+            )
         }
         State::Pending | State::Approved | State::Running => {
             format!("The call of `{tool}` held as {id}: {}.", standing(held))

@@ -1,6 +1,6 @@
 //! What an operator may set of routd.
 
-use crate::gateway::{Base, price::Prices};
+use crate::gateway::{Base, budget::Unpriced, price::Prices};
 use crate::scheduling::Limits;
 use kit::{ASSISTANT_NAME, AnySetting, RUN_TIMEOUT, Setting, SettingError, Settings, parse};
 use proto::{Folder, turn::Harness};
@@ -111,6 +111,15 @@ pub(crate) const MODEL_PRICES: Setting<Prices> = Setting {
     parse: Prices::parse,
 };
 
+/// What becomes of a request for a model whose price is not known.
+pub(crate) const MODEL_UNPRICED: Setting<Unpriced> = Setting {
+    name: "MODEL_UNPRICED",
+    default: "capped",
+    about: "What becomes of a request for a model whose price is not known: it is refused where a cap in money holds for it (`capped`), always refused (`refuse`), or counts as costing nothing (`free`).",
+    expects: "capped, refuse or free",
+    parse: Unpriced::parse,
+};
+
 /// How long a model may say nothing.
 pub(crate) const MODEL_TIMEOUT: Setting<Duration> = Setting {
     name: "MODEL_TIMEOUT",
@@ -206,6 +215,7 @@ pub const SETTINGS: &[&dyn AnySetting] = &[
     &ANTHROPIC_BASE_URL,
     &OPENAI_BASE_URL,
     &MODEL_PRICES,
+    &MODEL_UNPRICED,
     &MODEL_TIMEOUT,
     &MEDIA_MAX_FILE_BYTES,
     &MEDIA_FOLDER_BYTES,
@@ -230,6 +240,7 @@ pub(crate) struct Values {
     pub(crate) anthropic: Base,
     pub(crate) openai: Base,
     pub(crate) prices: Prices,
+    pub(crate) unpriced: Unpriced,
     pub(crate) model_timeout: Duration,
     pub(crate) files: FileLimits,
     pub(crate) turn_url: Option<String>,
@@ -252,6 +263,7 @@ impl Values {
             anthropic: settings.get(&ANTHROPIC_BASE_URL)?,
             openai: settings.get(&OPENAI_BASE_URL)?,
             prices: settings.get(&MODEL_PRICES)?,
+            unpriced: settings.get(&MODEL_UNPRICED)?,
             model_timeout: settings.get(&MODEL_TIMEOUT)?,
             files: FileLimits {
                 each: settings.get(&MEDIA_MAX_FILE_BYTES)?,

@@ -77,6 +77,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "approvals",
         sql: include_str!("../migrations/0012-approvals.sql"),
     },
+    Migration { version: 13, name: "caps", sql: include_str!("../migrations/0013-caps.sql") },
 ];
 
 /// What a routd.db is.

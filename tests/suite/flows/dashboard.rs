@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "turns",
     "outbox",
     "runs",
+    "approvals",
     "schedules",
     "folders",
     "folders/one?folder=main",

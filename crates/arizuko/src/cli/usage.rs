@@ -25,10 +25,11 @@ pub struct Usage {
 /// What to do about usage.
 #[derive(Clone, Debug, Subcommand)]
 pub enum UsageCommand {
-    /// Set what a folder and those below it may spend together; limits that are left out are none
+    /// Set what a folder and those below it may spend together, or a person, or the whole instance; limits that are
+    /// left out are none
     Cap {
-        /// The folder
-        folder: Folder,
+        #[command(flatten)]
+        of: CapArgs,
         /// Dollars a day (UTC)
         #[arg(long, value_name = "USD", value_parser = dollars)]
         daily: Option<u64>,
@@ -60,4 +61,18 @@ fn dollars(text: &str) -> Result<u64, String> {
     let micro = format!("{whole}{part:0<6}").parse::<u64>().map_err(|_| wrong())?;
     // A billion dollars: beyond that it is a typing error.
     if micro <= 1_000_000_000_000_000 { Ok(micro) } else { Err(wrong()) }
+}
+
+/// Whose cap. A folder's stands by itself; the others have a flag.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct CapArgs {
+    /// The folder
+    pub folder: Option<Folder>,
+    /// A person, by the address they write from, such as telegram:user/42: all that they alone asked for, in any folder
+    #[arg(long, value_name = "ADDRESS")]
+    pub person: Option<String>,
+    /// The whole instance
+    #[arg(long)]
+    pub all: bool,
 }

@@ -51,7 +51,10 @@ pub(super) async fn run(
         Command::Deny { id, reason } => {
             let held = routd.call(&routd::DENY, &Decide { id, reason }).await?;
             output.print(&held, |held| {
-                format!("{} is denied: `{}` is not called, and the agent is told", held.id, held.tool)
+                format!(
+                    "{} is denied: `{}` is not called, and the agent is told",
+                    held.id, held.tool
+                )
             })
         }
     }

@@ -1,7 +1,7 @@
-//! `arizuko usage`: what models were used, and what folders may spend on them.
+//! `arizuko usage`: what models were used, and what folders, persons and the instance may spend on them.
 
 use crate::{
-    cli::{Since, Usage, UsageCommand},
+    cli::{CapArgs, Since, Usage, UsageCommand},
     failure::{Exit, Failure},
     instance::Instance,
     output::{Output, table},
@@ -10,7 +10,7 @@ use crate::{
 use kit::{Clock, Peer};
 use proto::{
     Daemon, Nothing,
-    routd::{self, Cap, CapLimits, Caps, SetCap, Spent, UsageQuery, UsageRow},
+    routd::{self, Cap, CapLimits, CapOf, Caps, SetCap, Spent, UsageQuery, UsageRow},
 };
 
 /// Rows that are asked for at a time.
@@ -24,10 +24,10 @@ pub(super) async fn run(instance: &Instance, args: Usage, output: Output) -> Res
             let caps = routd.call(&routd::LIST_CAPS, &Nothing {}).await?;
             output.print(&caps, |Caps { caps }| {
                 let rows: Vec<_> = caps.iter().map(cap_row).collect();
-                table(&["FOLDER", "DAY", "MONTH", "SPENT TODAY", "SPENT THIS MONTH"], &rows)
+                table(&["WHOSE", "DAY", "MONTH", "SPENT TODAY", "SPENT THIS MONTH"], &rows)
             })
         }
-        Some(UsageCommand::Cap { folder, daily, monthly, daily_tokens, monthly_tokens, none }) => {
+        Some(UsageCommand::Cap { of, daily, monthly, daily_tokens, monthly_tokens, none }) => {
             let limits = CapLimits {
                 daily_micro_dollars: daily,
                 monthly_micro_dollars: monthly,
@@ -39,18 +39,38 @@ pub(super) async fn run(instance: &Instance, args: Usage, output: Output) -> Res
                 return Err(Failure::new(Exit::Usage, line));
             }
             let routd = routd(instance).await?;
-            let cap = routd.call(&routd::SET_CAP, &SetCap { folder, limits }).await?;
+            let cap = routd.call(&routd::SET_CAP, &SetCap { of: whose(of)?, limits }).await?;
             output.print(&cap, |cap| match cap.limits.is_none() {
-                true => format!("{} has no cap of its own any more", cap.folder),
+                true => format!("{} has no cap of its own any more", named(&cap.of)),
                 false => format!(
-                    "{} and the folders below it may spend {} a day and {} a month; spent today: {}",
-                    cap.folder,
+                    "{} may spend {} a day and {} a month; spent today: {}",
+                    named(&cap.of),
                     limit(cap.limits.daily_micro_dollars, cap.limits.daily_tokens),
                     limit(cap.limits.monthly_micro_dollars, cap.limits.monthly_tokens),
                     spent(&cap.today)
                 ),
             })
         }
+    }
+}
+
+/// Whose cap the command line means.
+fn whose(args: CapArgs) -> Result<CapOf, Failure> {
+    match args {
+        CapArgs { folder: Some(folder), .. } => Ok(CapOf::Folder(folder)),
+        CapArgs { person: Some(address), .. } => {
+            let parsed = format!("person:{address}").parse();
+            parsed.map_err(|error: routd::OwnerError| Failure::new(Exit::Usage, error.to_string()))
+        }
+        CapArgs { .. } => Ok(CapOf::Instance),
+    }
+}
+
+fn named(of: &CapOf) -> String {
+    match of {
+        CapOf::Instance => "the whole instance".into(),
+        CapOf::Folder(folder) => format!("{folder} with the folders below it"),
+        CapOf::Person(address) => address.clone(),
     }
 }
 
@@ -114,7 +134,7 @@ async fn show(instance: &Instance, args: Usage, output: Output) -> Result<(), Fa
 fn cap_row(cap: &Cap) -> Vec<String> {
     let limits = &cap.limits;
     vec![
-        cap.folder.to_string(),
+        cap.of.to_string(),
         limit(limits.daily_micro_dollars, limits.daily_tokens),
         limit(limits.monthly_micro_dollars, limits.monthly_tokens),
         spent(&cap.today),

@@ -41,8 +41,7 @@ pub(super) async fn waiting(visit: &Visit) -> usize {
 /// The calls: those that wait first, unless something else is asked for.
 pub(super) async fn page(visit: Visit, Which { folder, state, before }: Which) -> Outcome {
     let ask = async |state, before| {
-        let request =
-            ListApprovals { folder: folder.clone(), state, before, limit: Some(PAGE) };
+        let request = ListApprovals { folder: folder.clone(), state, before, limit: Some(PAGE) };
         visit.call(Daemon::Routd, &LIST_APPROVALS, &request).await
     };
     let folder_text = folder.as_ref().map(Folder::to_string).unwrap_or_default();
@@ -58,10 +57,8 @@ pub(super) async fn page(visit: Visit, Which { folder, state, before }: Which) -
         true => ask(Some(ApprovalState::Pending), None).await?.approvals,
         false => Vec::new(),
     };
-    let listed: Vec<&Approval> = approvals
-        .iter()
-        .filter(|held| !begins || held.state != ApprovalState::Pending)
-        .collect();
+    let listed: Vec<&Approval> =
+        approvals.iter().filter(|held| !begins || held.state != ApprovalState::Pending).collect();
     let fields = html! {
         (choice("state", "State", "state", &view::STATES, state_text))
         (field("of", "Folder", "folder", &folder_text, ""))

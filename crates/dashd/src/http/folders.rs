@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use proto::{
     Daemon, Folder, Nothing,
     routd::{
-        ADD_GROUP, Cap, CapLimits, Group, LIST_CAPS, LIST_GROUPS, LIST_LINKS, LIST_ROUTES,
+        ADD_GROUP, Cap, CapLimits, CapOf, Group, LIST_CAPS, LIST_GROUPS, LIST_LINKS, LIST_ROUTES,
         LIST_SCHEDULES, ListSchedules, MEMORY, MemoryOf, NewGroup, REMOVE_GROUP, RemoveGroup,
         SET_CAP, SetCap,
     },
@@ -95,7 +95,7 @@ pub(super) async fn one(visit: Visit, Of { folder }: Of) -> Outcome {
     let memory = visit.call(Daemon::Routd, &MEMORY, &MemoryOf { folder: folder.clone() }).await;
     let memory = memory.map(|memory| memory.content).map_err(|trouble| trouble.line());
     let caps = caps(&visit).await;
-    let cap = caps.iter().find(|cap| cap.folder == folder);
+    let cap = view::of_folder(&caps, &folder);
     let name = folder.as_str();
     let links = [
         ("/dash/chats", "Chats"),
@@ -235,14 +235,14 @@ pub(super) async fn cap(visit: Visit, new: NewCap) -> Outcome {
         daily_tokens: new.daily_tokens,
         monthly_tokens: new.monthly_tokens,
     };
-    let request = SetCap { folder: new.folder, limits };
+    let request = SetCap { of: CapOf::Folder(new.folder.clone()), limits };
     visit.call(Daemon::Routd, &SET_CAP, &request).await?;
-    let query = [("folder", request.folder.as_str()), ("done", "saved")];
+    let query = [("folder", new.folder.as_str()), ("done", "saved")];
     Ok(Answer::See(address("/dash/folders/one", &query)))
 }
 
 /// Dollars, with at most six digits behind the point, as millionths.
-fn micro(text: &str) -> Result<Option<u64>, Trouble> {
+pub(super) fn micro(text: &str) -> Result<Option<u64>, Trouble> {
     let text = text.trim().trim_start_matches('$');
     if text.is_empty() {
         return Ok(None);

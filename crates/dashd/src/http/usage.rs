@@ -6,12 +6,13 @@ use crate::{
     parts::{address, choice, field, filter, pager, table},
     query::blank,
     shown::time,
-    visit::{Outcome, Visit, page as shown},
+    trouble::Trouble,
+    visit::{Answer, Outcome, Visit, page as shown},
 };
 use maud::html;
 use proto::{
     Daemon, Folder, Nothing, Timestamp,
-    routd::{Cap, LIST_CAPS, USAGE, UsageQuery},
+    routd::{Cap, CapLimits, CapOf, LIST_CAPS, SET_CAP, SetCap, USAGE, UsageQuery},
 };
 use serde::Deserialize;
 
@@ -75,6 +76,7 @@ pub(super) async fn page(visit: Visit, which: Which) -> Outcome {
         (pager(page.next.map(|next| here(&next)), request.after.is_none(), &here("")))
         h2 { "Caps" }
         (self::caps(&caps.unwrap_or_default()))
+        @if visit.is_operator() { (cap_form(&visit)) }
     };
     shown(Here::Usage, "Usage", body)
 }
@@ -82,14 +84,77 @@ pub(super) async fn page(visit: Visit, which: Which) -> Outcome {
 fn caps(caps: &[Cap]) -> maud::Markup {
     let row = |cap: &Cap| {
         vec![
-            html! {
-                a href=(address("/dash/folders/one", &[("folder", cap.folder.as_str())])) { (cap.folder) }
+            match &cap.of {
+                CapOf::Instance => html! { "the whole instance" },
+                CapOf::Folder(folder) => html! {
+                    a href=(address("/dash/folders/one", &[("folder", folder.as_str())])) { (folder) }
+                },
+                CapOf::Person(person) => html! { (person) small { "a person" } },
             },
             html! { (folders::limits(&cap.limits)) },
             folders::spent(&cap.today),
             folders::spent(&cap.this_month),
         ]
     };
-    let heads = ["Folder", "May spend", "Today", "This month"];
-    table("Caps", &heads, caps.iter().map(row).collect(), "No folder has a cap.")
+    let heads = ["Whose", "May spend", "Today", "This month"];
+    table("Caps", &heads, caps.iter().map(row).collect(), "There is no cap.")
+}
+
+/// Whose cap it may be, as a form offers it.
+const WHOSE: [(&str, &str); 3] = [
+    ("folder", "a folder, with those below it"),
+    ("person", "a person, by the address they write from"),
+    ("instance", "the whole instance"),
+];
+
+fn cap_form(visit: &Visit) -> maud::Markup {
+    html! {
+        details {
+            summary { "Set a cap" }
+            form.fields method="post" action="/dash/usage/cap" {
+                input type="hidden" name="csrf" value=(visit.code());
+                (choice("whose", "Whose", "whose", &WHOSE, "folder"))
+                (field("name", "Folder or address", "name", "", "Such as team/name, or telegram:user/42; blank for the whole instance."))
+                (field("dd", "Dollars a day", "daily_dollars", "", "No limit when left blank; no cap when all are."))
+                (field("md", "Dollars a month", "monthly_dollars", "", ""))
+                (field("dt", "Tokens a day", "daily_tokens", "", ""))
+                (field("mt", "Tokens a month", "monthly_tokens", "", ""))
+                button type="submit" { "Set" }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NewCap {
+    whose: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    daily_dollars: String,
+    #[serde(default)]
+    monthly_dollars: String,
+    #[serde(default, deserialize_with = "blank")]
+    daily_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "blank")]
+    monthly_tokens: Option<u64>,
+}
+
+/// Sets what somebody may spend.
+pub(super) async fn cap(visit: Visit, new: NewCap) -> Outcome {
+    let limits = CapLimits {
+        daily_micro_dollars: super::folders::micro(&new.daily_dollars)?,
+        monthly_micro_dollars: super::folders::micro(&new.monthly_dollars)?,
+        daily_tokens: new.daily_tokens,
+        monthly_tokens: new.monthly_tokens,
+    };
+    let whose = match new.name.trim() {
+        "" => new.whose.clone(),
+        name => format!("{}:{name}", new.whose),
+    };
+    let of = whose.parse().map_err(|error: proto::routd::OwnerError| {
+        Trouble::Invalid(format!("“{whose}”: {error}"))
+    })?;
+    visit.call(Daemon::Routd, &SET_CAP, &SetCap { of, limits }).await?;
+    Ok(Answer::See("/dash/usage?done=saved".into()))
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use maud::{Markup, html};
 use proto::{
-    routd::{Cap, CapLimits, Group, Spent},
+    routd::{Cap, CapLimits, CapOf, Group, Spent},
     turn::Harness,
 };
 
@@ -23,7 +23,7 @@ pub(crate) const HARNESSES: [(&str, &str); 5] = [
 /// Folders, by name.
 pub(crate) fn list(groups: &[&Group], caps: &[Cap]) -> Markup {
     let row = |group: &&Group| {
-        let cap = caps.iter().find(|cap| cap.folder == group.folder);
+        let cap = of_folder(caps, &group.folder);
         vec![
             html! {
                 a href=(address("/dash/folders/one", &[("folder", group.folder.as_str())])) { (group.folder) }
@@ -66,6 +66,11 @@ pub(crate) fn one(group: &Group, memory: Result<&str, &str>) -> Markup {
             Err(why) => p.alert { (why) },
         }
     }
+}
+
+/// The cap of a folder itself.
+pub(crate) fn of_folder<'a>(caps: &'a [Cap], folder: &proto::Folder) -> Option<&'a Cap> {
+    caps.iter().find(|cap| matches!(&cap.of, CapOf::Folder(of) if of == folder))
 }
 
 /// What a folder may spend, and has spent.

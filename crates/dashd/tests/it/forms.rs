@@ -147,6 +147,19 @@ async fn schedules_caps_and_rights_are_changed_by_their_owner() {
     let (_, page) = dash.get("/dash/folders/one?folder=corp/eng", OPERATOR).await;
     assert!(page.contains("$0.0000 of $2.5000"), "{page}");
 
+    for (whose, name, of) in
+        [("person", "telegram:user/42", "person:telegram:user/42"), ("instance", "", "instance")]
+    {
+        let fields = [("whose", whose), ("name", name), ("daily_dollars", "1")];
+        assert_eq!(dash.post("/dash/usage/cap", OPERATOR, &fields).await.0, 303);
+        let caps = dash.call(&LIST_CAPS, &Nothing {}).await.caps;
+        assert!(caps.iter().any(|cap| cap.of.to_string() == of), "{caps:?}");
+    }
+    let (_, page) = dash.get("/dash/usage", OPERATOR).await;
+    assert!(page.contains("the whole instance") && page.contains("telegram:user/42"), "{page}");
+    let fields = [("whose", "person"), ("name", ""), ("daily_dollars", "1")];
+    assert_eq!(dash.post("/dash/usage/cap", OPERATOR, &fields).await.0, 400);
+
     let right = [
         ("principal", "folder:corp/ops"),
         ("action", "mcp:send"),

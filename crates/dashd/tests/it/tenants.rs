@@ -106,7 +106,8 @@ async fn another_folders_names_and_ids_open_nothing() {
     let row = dash.call(&LIST_ROUTES, &Nothing {}).await.routes;
     let row = row.iter().find(|row| row.target == "corp/ops").unwrap().id.to_string();
     let key = ("key", "k1");
-    let writes: [(&str, Vec<(&str, &str)>); 9] = [
+    let writes: [(&str, Vec<(&str, &str)>); 10] = [
+        ("/dash/usage/cap", vec![("whose", "instance"), ("name", ""), ("daily_dollars", "1")]),
         ("/dash/schedules/do", vec![("id", &of_ops), ("what", "pause"), key]),
         ("/dash/schedules/do", vec![("id", &of_ops), ("what", "run"), key]),
         ("/dash/schedules/remove", vec![("id", &of_ops)]),

@@ -1,7 +1,11 @@
-//! What the models of agents cost, and how much a folder may spend on them.
+//! What the models of agents cost, and how much a folder, a person or the whole instance may spend on them.
 
-use crate::{Endpoint, Folder, Needs, Nothing, Timestamp};
+use crate::{
+    Endpoint, Folder, Needs, Nothing, Timestamp,
+    routd::{Owner, OwnerError},
+};
 use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
 /// What was used, summed up.
 pub const USAGE: Endpoint<UsageQuery, UsagePage> = Endpoint::get(
@@ -10,18 +14,18 @@ pub const USAGE: Endpoint<UsageQuery, UsagePage> = Endpoint::get(
     "What models were used, and what that cost",
 );
 
-/// Sets what a folder may spend, or takes the cap away.
+/// Sets what a folder, a person or the whole instance may spend, or takes the cap away.
 pub const SET_CAP: Endpoint<SetCap, Cap> = Endpoint::put(
     "/v1/usage/caps",
     Needs::Scope("usage:write"),
-    "Set what a folder, and those below it, may spend on models",
+    "Set what a folder and those below it, a person or the instance may spend on models",
 );
 
 /// The caps.
 pub const LIST_CAPS: Endpoint<Nothing, Caps> = Endpoint::get(
     "/v1/usage/caps",
     Needs::Scope("usage:read"),
-    "What folders may spend on models, and what they have spent",
+    "What folders, persons and the instance may spend on models, and what they have spent",
 );
 
 /// How usage is summed up.
@@ -38,7 +42,7 @@ pub enum UsageBy {
     Model,
 }
 
-impl std::str::FromStr for UsageBy {
+impl FromStr for UsageBy {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
@@ -108,12 +112,73 @@ pub struct UsagePage {
     pub next: Option<String>,
 }
 
-/// What a folder may spend. All limits left out: no cap any more.
+/// Whose cap it is: `instance`; `folder:corp/eng`, with those below it; or `person:telegram:user/42`, who writes from that
+/// address: all that they alone asked for, in any folder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CapOf {
+    /// Everybody's, together.
+    Instance,
+    /// A folder's and those below it, together.
+    Folder(Folder),
+    /// A person's, by the address that they write from.
+    Person(String),
+}
+
+impl CapOf {
+    const INSTANCE: &'static str = "instance";
+}
+
+impl fmt::Display for CapOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance => f.write_str(Self::INSTANCE),
+            Self::Folder(folder) => write!(f, "folder:{folder}"),
+            Self::Person(address) => write!(f, "person:{address}"),
+        }
+    }
+}
+
+impl FromStr for CapOf {
+    type Err = OwnerError;
+    fn from_str(text: &str) -> Result<Self, OwnerError> {
+        if text == Self::INSTANCE {
+            return Ok(Self::Instance);
+        }
+        Ok(match text.parse()? {
+            Owner::Folder(folder) => Self::Folder(folder),
+            Owner::Person(address) => Self::Person(address),
+        })
+    }
+}
+
+impl Serialize for CapOf {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CapOf {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for CapOf {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CapOf".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^(instance|(folder|person):.+)$" })
+    }
+}
+
+/// What somebody may spend. All limits left out: no cap any more.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetCap {
-    /// The folder; the cap holds for it and those below it together.
-    pub folder: Folder,
+    /// Whose.
+    pub of: CapOf,
     /// The limits.
     #[serde(default)]
     pub limits: CapLimits,
@@ -157,13 +222,13 @@ impl CapLimits {
 /// A cap, and what stands against it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Cap {
-    /// The folder.
-    pub folder: Folder,
+    /// Whose.
+    pub of: CapOf,
     /// The limits.
     pub limits: CapLimits,
-    /// What was spent today, with what is in flight.
+    /// What was spent today, with what is set aside for requests in flight.
     pub today: Spent,
-    /// What was spent this month, with what is in flight.
+    /// What was spent this month, with what is set aside for requests in flight.
     pub this_month: Spent,
 }
 
@@ -181,6 +246,21 @@ pub struct Spent {
 /// The caps.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Caps {
-    /// By folder.
+    /// The instance's, then folders', then persons'.
     pub caps: Vec<Cap>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_cap_is_is_written_as_it_is_read() {
+        for text in ["instance", "folder:corp/eng", "person:telegram:user/42"] {
+            assert_eq!(text.parse::<CapOf>().unwrap().to_string(), text);
+        }
+        for bad in ["", "corp/eng", "Instance", "instance:x", "folder:", "person:"] {
+            assert!(bad.parse::<CapOf>().is_err(), "{bad:?}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Whether a request may be sent, under whose key, and what is set aside for it: one transaction.
 
 use super::{
-    Call, budget,
+    Call,
+    budget::{self, Unpriced, Wish},
     key::Kind as KeyKind,
     meter::Tokens,
     price::Price,
@@ -66,7 +67,9 @@ pub(super) async fn admit(
         vendor: call.request.vendor.name(),
         spends: call.operation.spends(),
         model: call.asked.as_ref().map(|asked| asked.model.clone()).unwrap_or_default(),
-        set_aside: call.asked.as_ref().map(|asked| asked.set_aside).unwrap_or_default(),
+        at_most: call.asked.as_ref().map(|asked| asked.at_most).unwrap_or_default(),
+        guess: call.asked.as_ref().map(|asked| asked.guess).unwrap_or_default(),
+        unpriced: app.settings.unpriced,
         beyond: call.asked.as_ref().and_then(|asked| asked.beyond.clone()),
         asks_more: call
             .asked
@@ -85,11 +88,13 @@ pub(super) async fn admit(
 }
 
 async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Refusal> {
-    let (now, set_aside, price) = (app.now(), plan.set_aside, plan.price);
+    let (now, guess, price) = (app.now(), plan.guess, plan.price);
     let decided = app.keyring.write("model", move |tx, data_key| {
         let turn = attempt.current(tx)?;
         let whole = plan.asks_more && Rights::of(tx, &turn.folder)?.may_egress(&turn.folder);
-        if let Err(refusal) = plan.may(tx, &turn, whole, now)? {
+        // As with secrets: whoever wrote alone is who it is for.
+        let person = messages::writer_of_turn(tx, &turn.id)?.unwrap_or_default();
+        if let Err(refusal) = plan.may(tx, &turn, &person, whole, now)? {
             return Ok(Err(refusal));
         }
         let Some((key, owner)) = plan.key(tx, data_key, &turn)? else {
@@ -103,7 +108,7 @@ async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Ref
             record(tx, now, &actor, "tenant-secret.use", &target, &detail)?;
         }
         let row = match plan.spends {
-            true => Some(plan.begin(tx, &turn, &owner, now)?),
+            true => Some(plan.begin(tx, &turn, &person, &owner, now)?),
             false => None,
         };
         Ok(Ok((key, row, whole)))
@@ -114,7 +119,7 @@ async fn decide(app: &App, attempt: Attempt, plan: Plan) -> Result<Admitted, Ref
         tasks: app.context.tasks.clone(),
         clock: app.context.clock.clone(),
         row: Some(row),
-        set_aside,
+        guess,
         price,
     });
     Ok(Admitted { key, open, whole })
@@ -148,7 +153,11 @@ struct Plan {
     vendor: &'static str,
     spends: bool,
     model: String,
-    set_aside: Tokens,
+    /// What it may come to at most.
+    at_most: Tokens,
+    /// What it is guessed to read.
+    guess: Tokens,
+    unpriced: Unpriced,
     beyond: Option<String>,
     /// Whether anything of it depends on the right `egress`.
     asks_more: bool,
@@ -156,11 +165,17 @@ struct Plan {
 }
 
 impl Plan {
+    /// What it may cost at most.
+    fn cost(&self) -> Option<u64> {
+        self.price.map(|price| price.at_most(&self.at_most))
+    }
+
     /// Whether the folder may do it.
     fn may(
         &self,
         tx: &Tx<'_>,
         turn: &Turn,
+        person: &str,
         whole: bool,
         now: proto::Timestamp,
     ) -> Result<Result<(), Refusal>, Fault> {
@@ -172,8 +187,17 @@ impl Plan {
             return Ok(Err(Refusal::new(Kind::Forbidden, text)));
         }
         if self.spends {
-            for standing in usage::caps_over(tx, &turn.folder, now)? {
-                if let Err(refusal) = budget::check(&standing, &self.model, self.price.is_some()) {
+            let wish = Wish {
+                model: &self.model,
+                tokens: self.at_most.all_input().saturating_add(self.at_most.output),
+                micro_dollars: self.cost(),
+                unpriced: self.unpriced,
+            };
+            if let Err(refusal) = budget::check_price(&wish) {
+                return Ok(Err(refusal));
+            }
+            for standing in usage::caps_over(tx, &turn.folder, person, now)? {
+                if let Err(refusal) = budget::check(&standing, &wish) {
                     return Ok(Err(refusal));
                 }
             }
@@ -211,21 +235,20 @@ impl Plan {
         &self,
         tx: &Tx<'_>,
         turn: &Turn,
+        person: &str,
         owner: &str,
         now: proto::Timestamp,
     ) -> Result<i64, Fault> {
-        // As with secrets: whoever wrote alone is who it was for.
-        let person = messages::writer_of_turn(tx, &turn.id)?.unwrap_or_default();
         let new = NewUsage {
             turn_id: &turn.id,
             attempt: turn.standing.attempt,
             folder: &turn.folder,
-            person: &person,
+            person,
             vendor: self.vendor,
             model: &self.model,
             key_owner: owner,
-            set_aside: &self.set_aside,
-            micro_dollars: self.price.map(|price| price.of(&self.set_aside)),
+            at_most: &self.at_most,
+            micro_dollars: self.cost(),
         };
         Ok(usage::begin(tx, &new, now)?)
     }
@@ -238,7 +261,7 @@ pub(super) struct Open {
     clock: Clock,
     /// Taken when it is closed.
     row: Option<i64>,
-    set_aside: Tokens,
+    guess: Tokens,
     price: Option<Price>,
 }
 
@@ -249,9 +272,9 @@ impl std::fmt::Debug for Open {
 }
 
 impl Open {
-    /// What was set aside.
-    pub(super) const fn set_aside(&self) -> &Tokens {
-        &self.set_aside
+    /// What it is guessed to read, where the model does not come to say it.
+    pub(super) const fn guess(&self) -> &Tokens {
+        &self.guess
     }
 
     /// Nothing was used.
@@ -302,8 +325,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         // Given up before an answer began: whether the model has read it is not known, so its input counts.
-        let tokens = Tokens { output: 0, ..self.set_aside };
-        self.spawn(Ended::Cut, tokens);
+        self.spawn(Ended::Cut, self.guess);
     }
 }
 

@@ -22,10 +22,16 @@ use super::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-/// Tokens that are set aside for input at most: what a body holds beyond is mostly pictures.
-const INPUT_MAX: u64 = 200_000;
-/// Tokens of output that are set aside where the request says nothing, and at most.
-const OUTPUT: u64 = 4_096;
+/// Tokens of input that are guessed at most, where an answer is cut before the model counted them: what a body holds
+/// beyond is mostly pictures.
+const INPUT_GUESS: u64 = 200_000;
+/// Tokens of input that any model takes: a request with more is refused by its vendor, and costs nothing.
+const INPUT_MAX: u64 = 1_100_000;
+/// Tokens that a vendor adds to what it is sent, as for tools.
+const INPUT_ADDED: u64 = 1_000;
+/// Tokens of a picture at most, however few bytes it has.
+const PICTURE: u64 = 8_000;
+/// Tokens of output that any model makes where a request sets no limit.
 const OUTPUT_MAX: u64 = 128_000;
 
 /// A request that may be passed on, as far as it alone can say.
@@ -33,8 +39,10 @@ const OUTPUT_MAX: u64 = 128_000;
 pub(crate) struct Asked {
     /// The model, as it was asked for.
     pub(crate) model: String,
-    /// What is set aside for it.
-    pub(crate) set_aside: Tokens,
+    /// What it is guessed to read, where the model does not come to say it.
+    pub(crate) guess: Tokens,
+    /// What it may come to at most, which is set aside for it.
+    pub(crate) at_most: Tokens,
     /// What of it needs the right `egress`, for people.
     pub(crate) beyond: Option<String>,
     /// The body to pass on.
@@ -75,7 +83,10 @@ pub(crate) fn inspect(vendor: Vendor, operation: Operation, body: Bytes) -> Resu
         Vendor::Anthropic => anthropic::request(&mut look, &fields)?,
         Vendor::OpenAi => openai::request(&mut look, operation, &fields)?,
     }
-    let set_aside = set_aside(operation, &fields, body.len() as u64);
+    let bytes = body.len() as u64;
+    let input = bytes.div_ceil(BYTES_OF_TOKEN).min(INPUT_GUESS);
+    let guess = Tokens { input, ..Tokens::default() };
+    let at_most = at_most(operation, &fields, bytes);
     let model = model.to_owned();
     let trimmed = (!look.unknown.is_empty()).then(|| {
         let mut known = fields.clone();
@@ -86,7 +97,7 @@ pub(crate) fn inspect(vendor: Vendor, operation: Operation, body: Bytes) -> Resu
     });
     let trimmed = trimmed.transpose()?;
     let (body, hides_usage) = completed(operation, body, &fields)?;
-    Ok(Asked { model, set_aside, beyond: look.beyond, body, trimmed, hides_usage })
+    Ok(Asked { model, guess, at_most, beyond: look.beyond, body, trimmed, hides_usage })
 }
 
 /// The body with what routd needs in it. Whether the client will see usage that it did not ask for is the second answer.
@@ -156,15 +167,63 @@ fn standard_speed(fields: &Map<String, Value>) -> Result<(), Refusal> {
     }
 }
 
-/// What to set aside: as many tokens as the bytes could be, and as the answer may have.
-fn set_aside(operation: Operation, fields: &Map<String, Value>, bytes: u64) -> Tokens {
+/// What a request may come to at most: no token has less than a byte, but for those of pictures and documents; the
+/// answer is as long as the request lets it be; and what it asks to be kept in a cache costs as much.
+fn at_most(operation: Operation, fields: &Map<String, Value>, bytes: u64) -> Tokens {
+    let mut found = Found::default();
+    fields.iter().for_each(|(name, value)| found.look(name, value));
+    let read = match found.documents {
+        0 => bytes.saturating_add(INPUT_ADDED).saturating_add(found.pictures * PICTURE),
+        // A page of a few bytes is thousands of tokens.
+        _ => INPUT_MAX,
+    };
+    let read = read.min(INPUT_MAX);
     let number = |name: &str| fields.get(name).and_then(Value::as_u64);
     let asked = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
-    let each = asked.into_iter().find_map(number).unwrap_or(OUTPUT).min(OUTPUT_MAX);
-    let answers = number("n").unwrap_or(1).clamp(1, 128);
-    let output = if operation == Operation::Embeddings { 0 } else { each * answers };
-    let input = bytes.div_ceil(BYTES_OF_TOKEN).min(INPUT_MAX);
-    Tokens { input, output, ..Tokens::default() }
+    let each = asked.into_iter().filter_map(number).max().unwrap_or(OUTPUT_MAX);
+    let answers = number("n").unwrap_or(1).max(1);
+    let output = match operation {
+        Operation::Embeddings => 0,
+        _ => each.saturating_mul(answers),
+    };
+    // OpenAI keeps what it likes, unasked.
+    let caches = found.caches || matches!(operation, Operation::Chat | Operation::Responses);
+    let (input, cache_write) = if caches { (0, read) } else { (read, 0) };
+    let cache_write_long = if found.caches_long { read } else { 0 };
+    Tokens { input, output, cache_read: 0, cache_write, cache_write_long }
+}
+
+/// What of a request makes its tokens more than its bytes, or dearer.
+#[derive(Debug, Default)]
+struct Found {
+    pictures: u64,
+    documents: u64,
+    /// Whether it asks that its input be kept, and for an hour.
+    caches: bool,
+    caches_long: bool,
+}
+
+impl Found {
+    fn look(&mut self, name: &str, value: &Value) {
+        if name == "cache_control" && !value.is_null() {
+            self.caches = true;
+            self.caches_long |= value["ttl"] == "1h";
+        }
+        match value {
+            Value::Object(fields) => {
+                match fields.get("type").and_then(Value::as_str).unwrap_or_default() {
+                    "image" | "image_url" | "input_image" => self.pictures += 1,
+                    // Text is no more than its bytes.
+                    "document" if matches!(word(&value["source"], "type"), "text" | "content") => {}
+                    "document" | "file" | "input_file" => self.documents += 1,
+                    _ => {}
+                }
+                fields.iter().for_each(|(name, value)| self.look(name, value));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.look("", item)),
+            _ => {}
+        }
+    }
 }
 
 /// Has a stream of a chat say its usage. Whether the client will not expect that is the second answer.

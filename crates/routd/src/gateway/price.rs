@@ -28,6 +28,14 @@ pub(crate) struct Price {
 }
 
 impl Price {
+    /// What these tokens may cost at most, whatever part the cache has in their input.
+    pub(crate) fn at_most(&self, tokens: &Tokens) -> u64 {
+        let (read, output) = (tokens.all_input(), tokens.output);
+        let plain = Tokens { input: read, output, ..Tokens::default() };
+        let cached = Tokens { cache_read: read, output, ..Tokens::default() };
+        self.of(tokens).max(self.of(&plain)).max(self.of(&cached))
+    }
+
     /// What these tokens cost, in millionths of a dollar, rounded up.
     pub(crate) fn of(&self, tokens: &Tokens) -> u64 {
         let rates = match self.long {
@@ -204,6 +212,19 @@ mod tests {
         assert_eq!(haiku.of(&tokens(100_000, 1_000_000)), 10_000 + 500_000);
         assert_eq!(haiku.of(&tokens(100_001, 1_000_000)), 50_001 + 2_500_000);
         assert_eq!(sonnet.of(&tokens(u64::MAX, u64::MAX)), u64::MAX, "no overflow");
+    }
+
+    #[test]
+    fn what_tokens_may_cost_at_most_is_no_less_than_what_any_of_them_cost() {
+        let rates = r#"{"m": {"input": 3, "output": 15, "cache_read": 4, "cache_write": 2, "cache_write_1h": 6}}"#;
+        let prices = Prices::parse(rates).unwrap();
+        let model = prices.of("m").unwrap();
+        let read = 1_000_000;
+        let written = Tokens { cache_write: read, output: 1_000_000, ..Tokens::default() };
+        assert_eq!(model.at_most(&written), 4_000_000 + 15_000_000, "all of it from the cache");
+        let long = Tokens { cache_write_long: read, ..written };
+        assert_eq!(model.at_most(&long), 6_000_000 + 15_000_000, "kept for an hour");
+        assert_eq!(model.at_most(&tokens(u64::MAX, u64::MAX)), u64::MAX, "no overflow");
     }
 
     #[test]

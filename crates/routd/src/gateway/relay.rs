@@ -92,7 +92,7 @@ impl Count {
     fn result(&self, open: &Open) -> (Ended, Tokens) {
         let meter = self.reader.meter();
         let how = if meter.is_final() { Ended::Done } else { Ended::Cut };
-        let tokens = meter.counted(open.set_aside());
+        let tokens = meter.counted(open.guess());
         count(&self.figures, self.vendor, how, &tokens);
         (how, tokens)
     }

@@ -1,4 +1,4 @@
-//! What models were used, and what folders may spend.
+//! What models were used, and what folders, persons and the instance may spend.
 
 use super::page;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 use kit::{Caller, Failure};
 use proto::{
     Nothing,
-    routd::{Cap, Caps, SetCap, UsagePage, UsageQuery, UsageRow},
+    routd::{Cap, CapOf, Caps, SetCap, UsagePage, UsageQuery, UsageRow},
 };
 use std::sync::Arc;
 
@@ -45,22 +45,29 @@ pub(super) async fn get(
 
 /// Sets a cap.
 pub(super) async fn set_cap(app: Arc<App>, caller: Caller, asked: SetCap) -> Result<Cap, Failure> {
-    let SetCap { folder, limits } = asked;
-    if !caller.reaches(&folder) {
-        return Err(Failure::forbidden(format!("{folder} is beyond what you may change")));
+    let SetCap { of, limits } = asked;
+    let reaches = match &of {
+        CapOf::Folder(folder) => caller.reaches(folder),
+        CapOf::Instance | CapOf::Person(_) => caller.reaches_all(),
+    };
+    if !reaches {
+        return Err(Failure::forbidden(format!("{of} is beyond what you may change")));
     }
     let (now, by) = (app.now(), caller.subject().to_string());
     let set = app.db.try_write("usage.cap", move |tx| {
-        if !limits.is_none() && !groups::in_service(tx, &folder)? {
+        if let CapOf::Folder(folder) = &of
+            && !limits.is_none()
+            && !groups::in_service(tx, folder)?
+        {
             return Err(Fault::NotFound(format!("there is no folder {folder}")));
         }
-        rows::set_cap(tx, &folder, &limits, &by, now)?;
+        rows::set_cap(tx, &of, &limits, &by, now)?;
         let detail = match serde_json::to_string(&limits) {
             Ok(text) if !limits.is_none() => text,
             _ => "none".into(),
         };
-        record(tx, now, &by, "usage.cap", folder.as_str(), &detail)?;
-        Ok(shown(rows::standing(tx, folder, limits, now)?))
+        record(tx, now, &by, "usage.cap", &of.to_string(), &detail)?;
+        Ok(shown(rows::standing(tx, of, limits, now)?))
     });
     Ok(set.await?)
 }
@@ -70,13 +77,19 @@ pub(super) async fn caps(app: Arc<App>, caller: Caller, _: Nothing) -> Result<Ca
     let now = app.now();
     let found = app.db.read(move |conn| rows::caps(conn, now)).await.map_err(Fault::from)?;
     let mut caps: Vec<Cap> = found.into_iter().map(shown).collect();
-    caps.retain(|cap| caller.reaches(&cap.folder));
+    caps.retain(|cap| match &cap.of {
+        CapOf::Folder(folder) => caller.reaches(folder),
+        CapOf::Person(address) => {
+            caller.reaches_all() || caller.subject().as_str() == address.as_str()
+        }
+        CapOf::Instance => caller.reaches_all(),
+    });
     Ok(Caps { caps })
 }
 
 fn shown(standing: Standing) -> Cap {
-    let Standing { folder, limits, today, this_month, .. } = standing;
-    Cap { folder, limits, today, this_month }
+    let Standing { of, limits, today, this_month, .. } = standing;
+    Cap { of, limits, today, this_month }
 }
 
 /// Where a page ends, as text: hexadecimal, so that no name in it needs quoting.

@@ -5,9 +5,9 @@ use super::{
     tool::{Answer, Call, Change, Changing, Does, Look, Reading, Tool},
 };
 use crate::{
+    approving,
     attempt::Attempt,
     fault::Fault,
-    approving,
     progress::Progress,
     store::{tools, turns, turns::Turn},
 };

@@ -182,10 +182,7 @@ pub(crate) fn list(
     );
     let state = state.map(ApprovalState::name);
     conn.prepare_cached(&sql)?
-        .query_map(
-            (folder.map(Folder::as_str), state, before.unwrap_or(i64::MAX), limit),
-            read,
-        )?
+        .query_map((folder.map(Folder::as_str), state, before.unwrap_or(i64::MAX), limit), read)?
         .collect()
 }
 

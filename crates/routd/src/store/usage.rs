@@ -1,10 +1,10 @@
-//! What models were used, and what folders may spend.
+//! What models were used, and what folders, persons and the instance may spend.
 
 use super::parsed;
 use crate::gateway::{budget::Standing, meter::Tokens};
 use proto::{
     Folder, Timestamp,
-    routd::{CapLimits, Spent, UsageBy, UsageRow},
+    routd::{CapLimits, CapOf, Spent, UsageBy, UsageRow},
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -18,7 +18,9 @@ pub(crate) struct NewUsage<'a> {
     pub(crate) vendor: &'static str,
     pub(crate) model: &'a str,
     pub(crate) key_owner: &'a str,
-    pub(crate) set_aside: &'a Tokens,
+    /// What it may come to at most.
+    pub(crate) at_most: &'a Tokens,
+    /// What that costs, where the price is known.
     pub(crate) micro_dollars: Option<u64>,
 }
 
@@ -44,17 +46,17 @@ impl Ended {
     }
 }
 
-/// Writes that a request begins, with what is set aside for it. Answers with its row's number.
+/// Writes that a request begins, with what is set aside for it: all that it may come to. Answers with its row's number.
 pub(crate) fn begin(
     conn: &Connection,
     usage: &NewUsage<'_>,
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
-    let tokens = usage.set_aside;
+    let tokens = usage.at_most;
     conn.prepare_cached(
         "INSERT INTO usage (turn_id, attempt, folder, person, vendor, model, key_owner, state, input_tokens,
              output_tokens, cache_read_tokens, cache_write_tokens, micro_dollars, began_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9, 0, 0, ?10, ?11) RETURNING seq",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, ?9, 0, ?12, ?10, ?11) RETURNING seq",
     )?
     .query_row(
         (
@@ -69,6 +71,7 @@ pub(crate) fn begin(
             whole(tokens.output),
             usage.micro_dollars.map(whole),
             now.0,
+            whole(tokens.cache_write),
         ),
         |row| row.get(0),
     )
@@ -107,22 +110,29 @@ pub(crate) fn lose_open(conn: &Connection) -> rusqlite::Result<usize> {
     conn.execute("UPDATE usage SET state = 'lost' WHERE state = 'open'", ())
 }
 
-/// The caps of a folder and of those above it, with what stands against each.
+/// The caps that hold for what a person asks for in a folder: the instance's, those of the folder and of those above it,
+/// and the person's, each with what stands against it.
 pub(crate) fn caps_over(
     conn: &Connection,
     folder: &Folder,
+    person: &str,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Standing>> {
     let path = folder.as_str();
     let above = path.match_indices('/').map(|(at, _)| path.get(..at).unwrap_or_default());
+    let mut whose = vec![CapOf::Instance.to_string()];
+    whose.extend(above.chain([path]).map(|name| format!("folder:{name}")));
+    if !person.is_empty() {
+        whose.push(format!("person:{person}"));
+    }
     let mut found = Vec::new();
-    for name in above.chain([path]) {
+    for whose in whose {
         let cap = conn
-            .prepare_cached("SELECT * FROM usage_caps WHERE folder = ?1")?
-            .query_row([name], cap)
+            .prepare_cached("SELECT * FROM caps WHERE whose = ?1")?
+            .query_row([whose], cap)
             .optional()?;
-        if let Some((folder, limits)) = cap {
-            found.push(standing(conn, folder, limits, now)?);
+        if let Some((of, limits)) = cap {
+            found.push(standing(conn, of, limits, now)?);
         }
     }
     Ok(found)
@@ -131,33 +141,33 @@ pub(crate) fn caps_over(
 /// Every cap, with what stands against it.
 pub(crate) fn caps(conn: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Standing>> {
     let caps = conn
-        .prepare_cached("SELECT * FROM usage_caps ORDER BY folder")?
+        .prepare_cached("SELECT * FROM caps ORDER BY whose != 'instance', whose")?
         .query_map([], cap)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    caps.into_iter().map(|(folder, limits)| standing(conn, folder, limits, now)).collect()
+    caps.into_iter().map(|(of, limits)| standing(conn, of, limits, now)).collect()
 }
 
 /// Sets a cap, or takes it away where it limits nothing.
 pub(crate) fn set_cap(
     conn: &Connection,
-    folder: &Folder,
+    of: &CapOf,
     limits: &CapLimits,
     by: &str,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     if limits.is_none() {
-        conn.execute("DELETE FROM usage_caps WHERE folder = ?1", [folder.as_str()])?;
+        conn.execute("DELETE FROM caps WHERE whose = ?1", [of.to_string()])?;
         return Ok(());
     }
     conn.prepare_cached(
-        "INSERT INTO usage_caps (folder, daily_micro_dollars, monthly_micro_dollars, daily_tokens, monthly_tokens,
+        "INSERT INTO caps (whose, daily_micro_dollars, monthly_micro_dollars, daily_tokens, monthly_tokens,
              set_at, set_by)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (folder) DO UPDATE SET daily_micro_dollars = ?2, monthly_micro_dollars = ?3, daily_tokens = ?4,
+         ON CONFLICT (whose) DO UPDATE SET daily_micro_dollars = ?2, monthly_micro_dollars = ?3, daily_tokens = ?4,
              monthly_tokens = ?5, set_at = ?6, set_by = ?7",
     )?
     .execute((
-        folder.as_str(),
+        of.to_string(),
         limits.daily_micro_dollars.map(whole),
         limits.monthly_micro_dollars.map(whole),
         limits.daily_tokens.map(whole),
@@ -168,10 +178,10 @@ pub(crate) fn set_cap(
     Ok(())
 }
 
-/// A folder's limits with what stands against them.
+/// Somebody's limits with what stands against them.
 pub(crate) fn standing(
     conn: &Connection,
-    folder: Folder,
+    of: CapOf,
     limits: CapLimits,
     now: Timestamp,
 ) -> rusqlite::Result<Standing> {
@@ -185,24 +195,31 @@ pub(crate) fn standing(
                  unixepoch(?1, 'unixepoch', 'start of month', '+1 month')",
         )?
         .query_row([seconds], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
-    let today = spent(conn, &folder, day)?;
-    let this_month = spent(conn, &folder, month)?;
+    let today = spent(conn, &of, day)?;
+    let this_month = spent(conn, &of, month)?;
     let until = |then: i64| u64::try_from(then - seconds).unwrap_or(1);
     let resumes = [until(tomorrow), until(next_month)];
-    Ok(Standing { folder, limits, today, this_month, resumes })
+    Ok(Standing { of, limits, today, this_month, resumes })
 }
 
-/// What a folder and those below it spent since a second of the clock, with what is set aside.
-fn spent(conn: &Connection, folder: &Folder, since: i64) -> rusqlite::Result<Spent> {
+/// What somebody spent since a second of the clock, with what is set aside.
+fn spent(conn: &Connection, of: &CapOf, since: i64) -> rusqlite::Result<Spent> {
     let sums =
         |row: &Row<'_>| Ok(Spent { micro_dollars: natural(row, 0)?, tokens: natural(row, 1)? });
-    // `0` is the character after `/`.
-    conn.prepare_cached(
+    let (which, name) = match of {
+        CapOf::Instance => ("?1 = ''", ""),
+        // `0` is the character after `/`.
+        CapOf::Folder(folder) => {
+            ("(folder = ?1 OR (folder > ?1 || '/' AND folder < ?1 || '0'))", folder.as_str())
+        }
+        CapOf::Person(address) => ("person = ?1", address.as_str()),
+    };
+    conn.prepare_cached(&format!(
         "SELECT coalesce(sum(micro_dollars), 0),
              coalesce(sum(input_tokens + output_tokens + cache_read_tokens + cache_write_tokens), 0)
-         FROM usage WHERE began_at >= ?2 AND (folder = ?1 OR (folder > ?1 || '/' AND folder < ?1 || '0'))",
-    )?
-    .query_row((folder.as_str(), since.saturating_mul(1_000)), sums)
+         FROM usage WHERE began_at >= ?2 AND {which}"
+    ))?
+    .query_row((name, since.saturating_mul(1_000)), sums)
 }
 
 /// Which sums.
@@ -270,7 +287,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
     })
 }
 
-fn cap(row: &Row<'_>) -> rusqlite::Result<(Folder, CapLimits)> {
+fn cap(row: &Row<'_>) -> rusqlite::Result<(CapOf, CapLimits)> {
     let limit = |name: &str| {
         let value = row.get::<_, Option<i64>>(name)?;
         Ok::<_, rusqlite::Error>(value.map(|value| u64::try_from(value).unwrap_or_default()))
@@ -281,7 +298,7 @@ fn cap(row: &Row<'_>) -> rusqlite::Result<(Folder, CapLimits)> {
         daily_tokens: limit("daily_tokens")?,
         monthly_tokens: limit("monthly_tokens")?,
     };
-    Ok((parsed(row, "folder")?, limits))
+    Ok((parsed(row, "whose")?, limits))
 }
 
 fn natural(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {

@@ -133,8 +133,10 @@ async fn a_held_call_waits_over_restarts_and_is_made_once_as_it_was_held() {
     assert_eq!(done.decided_by.as_deref(), Some(LEAD));
     assert_eq!(stage.heard("web:atlas~two").await.0, ["the sum is 7"]);
     // The agent is told in a turn of the same chat, with an origin that nobody can write.
-    let outcome = format!("SELECT count(*) FROM messages WHERE id = '{id}.outcome' AND origin = 'system'
-        AND chat_jid = '{CHAT}' AND disposition = 'turn' AND content LIKE '%made%'");
+    let outcome = format!(
+        "SELECT count(*) FROM messages WHERE id = '{id}.outcome' AND origin = 'system'
+        AND chat_jid = '{CHAT}' AND disposition = 'turn' AND content LIKE '%made%'"
+    );
     assert_eq!(stage.count(&outcome), 1);
     assert_eq!(get(&stage, &other).await.state, ApprovalState::Pending, "each for itself");
     let late = stage.call(&DENY, &decide(&id), &stage.operator()).await.unwrap_err();
@@ -145,7 +147,8 @@ async fn a_held_call_waits_over_restarts_and_is_made_once_as_it_was_held() {
 
     let audit = stage.call(&AUDIT, &AuditQuery::default(), &stage.operator()).await.unwrap();
     let rows = |action: &str| audit.rows.iter().filter(|row| row.action == action).count();
-    let counted = ["hold", "approve", "settle", "refuse"].map(|what| rows(&format!("approval.{what}")));
+    let counted =
+        ["hold", "approve", "settle", "refuse"].map(|what| rows(&format!("approval.{what}")));
     assert_eq!(counted, [2, 1, 1, 2]);
     let text = serde_json::to_string(&audit).unwrap();
     assert!(!text.contains("the sum is"), "arguments are in no audit row");
@@ -161,13 +164,19 @@ async fn a_denial_is_told_to_the_agent_and_nothing_is_made() {
     let reason = Some("not on a Friday".to_owned());
     let no = Decide { reason, ..decide(&id) };
     let denied = stage.call(&DENY, &no, &stage.operator()).await.unwrap();
-    assert_eq!((denied.state, denied.reason.as_deref()), (ApprovalState::Denied, Some("not on a Friday")));
+    assert_eq!(
+        (denied.state, denied.reason.as_deref()),
+        (ApprovalState::Denied, Some("not on a Friday"))
+    );
     assert_eq!(stage.call(&DENY, &no, &stage.operator()).await.unwrap(), denied, "a repeat");
     let after = stage.call(&APPROVE, &decide(&id), &stage.operator()).await.unwrap_err();
     assert_eq!(after.status, 409, "{after:?}");
     let next = Agent::on(&stage.runed.nth(1).await);
     let prompt = next.input().await.unwrap().prompt;
-    assert!(prompt.contains("was denied by operator:local") && prompt.contains("not on a Friday"), "{prompt}");
+    assert!(
+        prompt.contains("was denied by operator:local") && prompt.contains("not on a Friday"),
+        "{prompt}"
+    );
     assert!(prompt.contains("origin=\"system\""), "{prompt}");
     assert_eq!(next.tool("get_memory", json!({}), None).await.text, "");
     assert_eq!(stage.count("SELECT count(*) FROM memories"), 0);
@@ -200,8 +209,15 @@ async fn what_a_call_needs_is_asked_again_when_it_is_made() {
     settled(&stage, &second, ApprovalState::Done).await;
     assert_eq!(stage.count("SELECT count(*) FROM delegations"), 1);
     // One whose arguments somebody changed past routd is made by no approval.
-    let third = held(&Agent::on(&stage.runed.nth(1).await).tool("delegate", task("three"), None).await);
-    stage.database().execute("UPDATE approvals SET arguments = replace(arguments, 'three', 'evil') WHERE id = ?1", [&third]).unwrap();
+    let third =
+        held(&Agent::on(&stage.runed.nth(1).await).tool("delegate", task("three"), None).await);
+    stage
+        .database()
+        .execute(
+            "UPDATE approvals SET arguments = replace(arguments, 'three', 'evil') WHERE id = ?1",
+            [&third],
+        )
+        .unwrap();
     stage.call(&APPROVE, &decide(&third), &stage.operator()).await.unwrap();
     settled(&stage, &third, ApprovalState::Failed).await;
     assert_eq!(stage.count("SELECT count(*) FROM delegations"), 1);
@@ -228,7 +244,10 @@ async fn who_sees_and_who_decides() {
         page.approvals.len()
     };
     let approves = async |bearer: &str| stage.call(&APPROVE, &decide(&id), bearer).await;
-    assert_eq!([sees("user:lead").await, sees("user:chief").await, sees("user:junior").await], [1, 1, 1]);
+    assert_eq!(
+        [sees("user:lead").await, sees("user:chief").await, sees("user:junior").await],
+        [1, 1, 1]
+    );
     assert_eq!(sees("user:nobody").await, 0);
     let refused = approves(&person(&stage, "user:nobody")).await.unwrap_err();
     assert_eq!(refused.status, 404, "nobody learns what there is: {refused:?}");
@@ -239,7 +258,10 @@ async fn who_sees_and_who_decides() {
     }
     assert_eq!(approves(CHANNEL_SECRET).await.unwrap_err().status, 403, "nor is an adapter");
     assert_eq!(get(&stage, &id).await.state, ApprovalState::Pending);
-    assert_eq!(approves(&person(&stage, "user:chief")).await.unwrap().decided_by.as_deref(), Some("user:chief"));
+    assert_eq!(
+        approves(&person(&stage, "user:chief")).await.unwrap().decided_by.as_deref(),
+        Some("user:chief")
+    );
     settled(&stage, &id, ApprovalState::Done).await;
     let other = ListApprovals { folder: Some("borea".parse().unwrap()), ..all.clone() };
     let page = stage.call(&LIST_APPROVALS, &other, &stage.operator()).await.unwrap();
@@ -306,7 +328,10 @@ async fn outside(stage: &Stage, waits: bool) -> (Value, Outside) {
         header: None,
     };
     stage.call(&SET_TENANT_SECRET, &secret, &stage.operator()).await.unwrap();
-    (json!({ "secret": "PAY", "url": format!("{url}charge"), "method": "POST", "json": { "eur": 7 } }), outside)
+    (
+        json!({ "secret": "PAY", "url": format!("{url}charge"), "method": "POST", "json": { "eur": 7 } }),
+        outside,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,7 +351,8 @@ async fn a_request_that_goes_outside_is_made_once_with_the_secret_of_who_asked()
     stage.restart().await;
     settled(&stage, &id, ApprovalState::Done).await;
     assert_eq!(outside.asked.load(Ordering::SeqCst), 1);
-    let uses = "SELECT count(*) FROM audit WHERE action = 'tenant-secret.use' AND actor = 'folder:atlas'";
+    let uses =
+        "SELECT count(*) FROM audit WHERE action = 'tenant-secret.use' AND actor = 'folder:atlas'";
     assert_eq!(stage.count(uses), 1);
 }
 
@@ -352,7 +378,8 @@ async fn of_what_was_under_way_when_routd_ended_it_is_said_that_nobody_knows() {
     settled(&stage, &request, ApprovalState::Done).await;
     stage.stop().await;
     restore(&left, stage.dir.path());
-    let claimed = "UPDATE approvals SET state = 'running', decided_at = 1, decided_by = 'operator:local'
+    let claimed =
+        "UPDATE approvals SET state = 'running', decided_at = 1, decided_by = 'operator:local'
         WHERE tool = 'set_memory'";
     stage.database().execute(claimed, []).unwrap();
     stage.start().await;
@@ -363,7 +390,9 @@ async fn of_what_was_under_way_when_routd_ended_it_is_said_that_nobody_knows() {
     assert_eq!(outside.asked.load(Ordering::SeqCst), 1, "and nothing goes out again");
     let again = stage.call(&APPROVE, &decide(&request), &stage.operator()).await.unwrap();
     assert_eq!(again.state, ApprovalState::Interrupted);
-    let told = format!("SELECT count(*) FROM messages WHERE id = '{request}.outcome' AND content LIKE '%not known%'");
+    let told = format!(
+        "SELECT count(*) FROM messages WHERE id = '{request}.outcome' AND content LIKE '%not known%'"
+    );
     assert_eq!(stage.count(&told), 1);
 }
 

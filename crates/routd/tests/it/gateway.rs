@@ -109,7 +109,11 @@ fn states(stage: &Stage) -> Vec<String> {
 }
 
 async fn cap(stage: &Stage, folder: &str, limits: CapLimits) {
-    let cap = SetCap { folder: folder.parse().unwrap(), limits };
+    cap_of(stage, &format!("folder:{folder}"), limits).await;
+}
+
+async fn cap_of(stage: &Stage, whose: &str, limits: CapLimits) {
+    let cap = SetCap { of: whose.parse().unwrap(), limits };
     stage.call(&SET_CAP, &cap, &stage.operator()).await.unwrap();
 }
 
@@ -392,12 +396,16 @@ async fn a_folder_spends_up_to_its_cap_and_no_further() {
     stage.add_group("atlas/eng").await;
     let agent = Agent::of(&stage, 0).await;
     let money = |daily: u64| CapLimits { daily_micro_dollars: Some(daily), ..CapLimits::default() };
-    // A request costs 4,500.
-    cap(&stage, "atlas", money(5_000)).await;
+    // A request costs 4,500, and may come to a little less than 5,000.
+    cap(&stage, "atlas", money(9_500)).await;
     for _ in 0..2 {
         model.reply(message());
-        assert_eq!(agent.ask().await.0, 200, "below the cap when it began");
+        assert_eq!(agent.ask().await.0, 200, "it fits");
     }
+    let (status, answer) = agent.ask().await;
+    assert_eq!(status, 429, "500 are left");
+    assert!(answer.to_string().contains("$0.000500 left"), "{answer}");
+    cap(&stage, "atlas", money(9_000)).await;
     let refused = agent.send(Method::POST, "anthropic/v1/messages", &hello()).await;
     assert_eq!(refused.status(), 429);
     assert_eq!(refused.headers()["x-should-retry"], "false");
@@ -411,7 +419,7 @@ async fn a_folder_spends_up_to_its_cap_and_no_further() {
     assert!(audit.rows.iter().any(|row| row.action == "usage.cap" && row.target == "atlas"));
 
     // Read on every request; and a folder below is under the same cap.
-    cap(&stage, "atlas", money(13_000)).await;
+    cap(&stage, "atlas", money(14_000)).await;
     stage.say("web:atlas/eng~one", "b0", "hello").await;
     let below = Agent::on(&stage.runed.nth(1).await);
     model.reply(message());
@@ -448,8 +456,8 @@ async fn what_is_in_flight_counts_and_what_is_left_in_the_middle_too() {
     let model = Model::default();
     let mut stage = stage_with(&model, &[]).await;
     let agent = Agent::of(&stage, 0).await;
-    // What is set aside for one request is about 50 tokens of input and 100 of output.
-    cap(&stage, "atlas", CapLimits { daily_tokens: Some(100), ..CapLimits::default() }).await;
+    // What is set aside for one request is a token for each byte, 1,000 more, and 100 of output.
+    cap(&stage, "atlas", CapLimits { daily_tokens: Some(1_300), ..CapLimits::default() }).await;
     let end = EVENTS.find("event: message_delta").unwrap();
     model.reply(Reply::Held(EVENTS[..end].into()));
     let held = agent.send(Method::POST, "anthropic/v1/messages", &hello()).await;
@@ -484,6 +492,84 @@ async fn what_is_in_flight_counts_and_what_is_left_in_the_middle_too() {
     stage.start().await;
     assert_eq!(states(&stage), ["cut", "cut", "lost"]);
     assert_eq!(by_model(&stage).await[0].requests, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_at_the_edge_of_a_cap_do_not_overshoot_it_together() {
+    const TURNS: usize = 12;
+    let model = Model::default();
+    let mut stage = stage_with(&model, &[]).await;
+    let mut agents = Vec::new();
+    for nth in 0..TURNS {
+        stage.add_group(&format!("atlas/t{nth}")).await;
+        stage.say(&format!("web:atlas/t{nth}~x"), &format!("p{nth}"), "hello").await;
+        agents.push(Agent::on(&stage.runed.of(&format!("atlas/t{nth}")).await));
+    }
+    let bytes = u64::try_from(hello().to_string().len()).unwrap();
+    let each = (bytes + 1_000) * 3 + 100 * 15;
+    let limit = 5 * each + each / 2;
+    let money = CapLimits { daily_micro_dollars: Some(limit), ..CapLimits::default() };
+    let own = "person:visitor:1";
+    for whose in ["folder:atlas", "instance", own] {
+        cap_of(&stage, whose, money).await;
+        let end = EVENTS.find("event: message_delta").unwrap();
+        for _ in 0..TURNS {
+            model.reply(Reply::Held(EVENTS[..end].into()));
+        }
+        let body = hello();
+        let asked =
+            agents.iter().map(|agent| agent.send(Method::POST, "anthropic/v1/messages", &body));
+        let answers: Vec<Response> = futures::future::join_all(asked).await;
+        let through = answers.iter().filter(|answer| answer.status() == 200).count();
+        let refused = answers.iter().filter(|answer| answer.status() == 429).count();
+        assert_eq!((through, refused), (5, TURNS - 5), "{whose}");
+        let caps = stage.call(&LIST_CAPS, &Nothing {}, &stage.operator()).await.unwrap().caps;
+        let today = caps.iter().find(|cap| cap.of.to_string() == whose).unwrap().today;
+        assert_eq!(today.micro_dollars, 5 * each, "{whose}: all that they may come to");
+        // The agents go, and what came of it is far less: there is room again.
+        drop(answers);
+        let open = "SELECT count(*) FROM usage WHERE state = 'open'";
+        eventually("all rows are closed", || async { (stage.count(open) == 0).then_some(()) })
+            .await;
+        model.forget();
+        model.reply(message());
+        assert_eq!(agents[0].ask().await.0, 200, "{whose}");
+        cap_of(&stage, whose, CapLimits::default()).await;
+        stage.database().execute("UPDATE usage SET began_at = 0, ended_at = 0", []).unwrap();
+    }
+    // Somebody else's cap is not touched by what this person asks for, and a cap of nothing stops everybody.
+    let nothing = CapLimits { daily_tokens: Some(0), ..CapLimits::default() };
+    cap_of(&stage, "person:visitor:2", nothing).await;
+    model.reply(message());
+    assert_eq!(agents[1].ask().await.0, 200);
+    cap_of(&stage, "instance", nothing).await;
+    let (status, answer) = agents[1].ask().await;
+    assert_eq!(status, 429);
+    assert!(answer.to_string().contains("this instance has spent"), "{answer}");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_unknown_price_is_refused_or_free_as_the_setting_says() {
+    let model = Model::default();
+    let unknown = json!({ "model": "llama-3", "max_tokens": 10, "messages": [] });
+    for (setting, uncapped, capped) in
+        [("capped", 200, 429), ("refuse", 429, 429), ("free", 200, 200)]
+    {
+        let mut stage = stage_with(&model, &[("MODEL_UNPRICED", setting)]).await;
+        let agent = Agent::of(&stage, 0).await;
+        model.reply(message());
+        let (status, answer) = agent.post("openai/v1/chat/completions", &unknown).await;
+        assert_eq!(status, uncapped, "{setting}: {answer}");
+        let money = CapLimits { daily_micro_dollars: Some(1), ..CapLimits::default() };
+        cap(&stage, "atlas", money).await;
+        model.reply(message());
+        let (status, answer) = agent.post("openai/v1/chat/completions", &unknown).await;
+        assert_eq!(status, capped, "{setting}: {answer}");
+        assert!(status == 200 || answer.to_string().contains("MODEL_PRICES"), "{answer}");
+        model.forget();
+        stage.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

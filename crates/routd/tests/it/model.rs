@@ -82,6 +82,11 @@ impl Model {
         self.0.script.lock().unwrap().push_back(reply);
     }
 
+    /// Forgets the replies that nobody asked for.
+    pub fn forget(&self) {
+        self.0.script.lock().unwrap().clear();
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.0.asked.lock().unwrap().clone()
     }

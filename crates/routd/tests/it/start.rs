@@ -57,3 +57,20 @@ async fn nothing_is_served_to_whoever_proves_nothing() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_means_nothing_is_refused_at_the_start() {
+    for (name, value) in [
+        ("APPROVAL_LIFETIME", "soon"),
+        ("APPROVAL_LIFETIME", "30s"),
+        ("APPROVAL_LIFETIME", "91d"),
+        ("MODEL_UNPRICED", "yes"),
+    ] {
+        let stage = Stage::unstarted().setting(name, value);
+        let (_context, started) = stage.try_start().await;
+        let error = started.expect_err("it means nothing");
+        let told = kit::chain(&error);
+        assert!(told.contains(name) && told.contains(value), "{told}");
+        assert_eq!(error.exit_code(), 78, "{told}");
+    }
+}

@@ -27,7 +27,7 @@ fn what_an_agent_does_by_itself_passes_as_it_came() {
         "tools":[{"name":"a","input_schema":{}},{"type":"custom","name":"b"},{"type":"bash_20250124","name":"bash"}]}"#;
     let asked = inspect(Vendor::Anthropic, Operation::Messages, body.into()).unwrap();
     assert_eq!((&asked.body[..], asked.beyond, asked.hides_usage), (body.as_bytes(), None, false));
-    assert_eq!((asked.model.as_str(), asked.set_aside.output), ("claude-x", 7));
+    assert_eq!((asked.model.as_str(), asked.at_most.output), ("claude-x", 7));
     for harmless in [
         json!({ "type": "text", "text": "x" }),
         json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA" } }),
@@ -243,5 +243,45 @@ fn a_response_is_not_kept_and_a_stream_says_what_it_used() {
     }
     let whole = chat(&json!({ "stream": false })).unwrap();
     assert!(!whole.hides_usage && sent(&whole).get("stream_options").is_none());
-    assert_eq!(chat(&json!({ "n": 4 })).unwrap().set_aside.output, 40);
+    assert_eq!(chat(&json!({ "n": 4 })).unwrap().at_most.output, 40);
+}
+
+#[test]
+fn what_is_set_aside_is_what_a_request_may_come_to_at_most() {
+    let bytes = |more: &Value| messages(more).to_string().len() as u64;
+    let plain = json!({});
+    let asked = with(&plain).unwrap();
+    let told = |asked: &Asked| {
+        let Tokens { input, output, cache_read, cache_write, cache_write_long } = asked.at_most;
+        (input, output, cache_read, cache_write, cache_write_long)
+    };
+    let read = bytes(&plain) + INPUT_ADDED;
+    assert_eq!(told(&asked), (read, 10, 0, 0, 0), "a token for each byte, and what is added");
+    assert_eq!(asked.guess.input, bytes(&plain).div_ceil(3), "what is guessed is less");
+
+    let short = json!({ "system": [{ "type": "text", "text": "x", "cache_control": { "type": "ephemeral" } }] });
+    let read = bytes(&short) + INPUT_ADDED;
+    assert_eq!(told(&with(&short).unwrap()), (0, 10, 0, read, 0), "kept for minutes");
+    let long = json!({ "cache_control": { "type": "ephemeral", "ttl": "1h" } });
+    let read = bytes(&long) + INPUT_ADDED;
+    assert_eq!(told(&with(&long).unwrap()), (0, 10, 0, read, read), "kept for an hour");
+
+    let picture = json!({ "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "AA" } });
+    let pictures = json!({ "messages": [{ "role": "user", "content": [picture, picture] }] });
+    let asked = with(&pictures).unwrap();
+    assert_eq!(asked.at_most.input, bytes(&pictures) + INPUT_ADDED + 2 * PICTURE);
+    let document = |source: Value| block(&json!({ "type": "document", "source": source })).unwrap();
+    let pages =
+        document(json!({ "type": "base64", "media_type": "application/pdf", "data": "AA" }));
+    assert_eq!(pages.at_most.input, INPUT_MAX, "a page of a few bytes");
+    let text = document(json!({ "type": "text", "media_type": "text/plain", "data": "AA" }));
+    assert!(text.at_most.input < 2 * INPUT_ADDED, "text is its bytes");
+    let huge = "x".repeat(2 * 1024 * 1024);
+    let huge = with(&json!({ "system": huge })).unwrap();
+    assert_eq!(huge.at_most.input, INPUT_MAX, "no model takes more");
+
+    let limits = |more: Value| chat(&more).unwrap().at_most.output;
+    assert_eq!(limits(json!({ "max_tokens": 5, "max_completion_tokens": 70 })), 70, "the larger");
+    assert_eq!(limits(json!({ "max_tokens": null })), OUTPUT_MAX, "what says nothing");
+    assert_eq!(limits(json!({ "max_tokens": u64::MAX, "n": 2 })), u64::MAX, "no overflow");
 }
