@@ -124,6 +124,11 @@ fn every_command_of_the_documents_works_as_it_is_written() {
 }
 
 #[test]
+fn the_simulation_of_a_fleet_still_follows_the_source() {
+    examined("../bench/fleet", &["200"]);
+}
+
+#[test]
 fn systemd_takes_the_units_as_they_are() {
     let Ok(found) = Command::new("systemd-analyze").arg("--version").output() else {
         eprintln!("deploy: units not verified (no systemd-analyze)");
