@@ -49,6 +49,7 @@ REASONS = [
      "needs a Docker engine and images; the suite's Docker stories do it where there is one"),
     (r"^(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
     (r"^curl .*example\.org", "asks a host of the reader's"),
+    (r"^install -[dm] ", "puts something of the reader's in its place"),
     (r"^cat > ", "writes a file of a deployment"),
     (r"^prometheus ", "goes on for ever; tests/deploy/alerts.py runs it"),
     (r"^arizuko secrets set (SLACK|TELEGRAM)_|^arizuko route add --match .platform=", "needs an app or a bot at the platform"),
@@ -58,7 +59,7 @@ REASONS = [
 # What stands for what a reader has, in the directory of the play.
 FILES = ["key.txt", "new-key.txt", "token.txt", "token", "key"]
 # Words that stand for one.
-PLACES = {"FOLDER": "main", "DAEMON": "routd", "N": "1", "": "nothing"}
+PLACES = {"FOLDER": "main", "DAEMON": "routd", "N": "1", "JID": "telegram:user/1", "": "nothing"}
 WORLD = re.compile(r"…|YOUR[._]")
 
 failures = []
@@ -112,9 +113,10 @@ def words(command):
     if {"kubectl", "docker"} & set(found) or "kubectl" in command:
         # In a container: what comes after its name.
         names = [n for n in names if n and found[n - 1] in ("--", "arizuko", "routd")]
-    if not names or {"alias", "install", "rsync"} & set(found[:names[-1]]):
+        names = names[-1:]
+    if not names or {"alias", "install", "rsync"} & set(found[:names[0]]):
         return None
-    at = names[-1]
+    at = names[0]
     told = []
     for word in found[at + 1:]:
         if word and set(word) <= set("|<>&;)"):
@@ -136,7 +138,9 @@ def understood(program, where, command):
         return
     # Help is printed once all that stands before it was understood.
     made = run(program, *told, "--help", env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DATA_DIR": "/nonexistent"})
-    check(made.returncode == 0, f"{where}: `{command}`: {made.stderr.strip()}")
+    # Running text may name an option without its value.
+    named = told[-1:] and told[-1].startswith("--") and f"a value is required for '{told[-1]} " in made.stderr
+    check(made.returncode == 0 or named, f"{where}: `{command}`: {made.stderr.strip()}")
 
 
 class Play:
