@@ -21,7 +21,6 @@ LIMIT = 180
 # Alerts that need what cannot be had in one process and a minute. Their unit tests stand alone.
 UNIT_ONLY = {
     "ArizukoEventsWait": "a hundred events of a platform, while routd is away and its adapter is not",
-    "ArizukoNoAgents": "an engine or a cluster that goes away, or a runed that does, apart from the others",
     "ArizukoDiskLow": "it is ArizukoDiskFull with another figure",
     "ArizukoTlsTrouble": "a TLS port that is taken, where proxyd is a process of its own",
     "ArizukoCertificateEndsSoon": "it is ArizukoCertificateEnds with another figure",
@@ -424,7 +423,8 @@ def runs_that_cannot_be_started(suite):
 
 
 @Story("ArizukoDiskFull", "ArizukoDatabaseTrouble", "ArizukoScheduleLate",
-       "ArizukoDegraded", may=["ArizukoNoAgents", "ArizukoTurnsFailing", "ArizukoBreakerOpen"])
+       "ArizukoDegraded",
+       may=["ArizukoNoAgents", "ArizukoTurnsFailing", "ArizukoBreakerOpen", "ArizukoSecretAttention"])
 def a_full_disk(suite):
     if not suite.own_disk:
         return "no mount here, so the disk was not filled"
@@ -436,20 +436,53 @@ def a_full_disk(suite):
                 into.write(bytes(1 << 20))
         except OSError:
             pass
+    # A log that was longer before has room of its own: it is used up by what nobody answers.
+    secret, refused = suite.secret("CHANNEL_SECRET"), 0
+    for n in range(500):
+        message = {"id": f"full{n}", "chat_jid": "slack:T1/channel/C1", "sender": "slack:user/1", "content": "x" * 100_000}
+        refused += suite.post("routd", "/v1/messages", secret, message) == 503
+        if refused > 3:
+            break
+    assert refused, "the disk is full, and messages are taken"
     asked = suite.ask("is there room?")
     yield
     filler.unlink()
     asked.kill()
+    asked.wait(LIMIT)
     for row in json.loads(suite.az("--json", "task", "list").stdout)["schedules"]:
         suite.az("task", "rm", row["id"])
+
+
+def apart(suite, *daemons):
+    """Some daemons as processes of their own, where they are in one process."""
+    ports, names = suite.daemons(), {"routd": "ROUTER_URL"}
+    environment = {**suite.environment,
+                   **{names.get(name, f"{name.upper()}_URL"): f"http://127.0.0.1:{port}" for name, port in ports.items()}}
+    found = []
+    for name in daemons:
+        own = {**environment, "LISTEN_ADDR": f"127.0.0.1:{ports[name]}"}
+        found.append(subprocess.Popen(suite.command("run", name), env=own, stdout=subprocess.DEVNULL, stderr=suite.log))
+    return found, environment
+
+
+@Story("ArizukoDaemonDown", "ArizukoNoAgents")
+def a_runed_that_is_gone(suite):
+    suite.stop()
+    running, environment = apart(suite, "authd", "routd")
+    until("routd is ready", lambda: run(suite.program, "health", "routd", env=environment).returncode == 0)
+    asked = subprocess.Popen(suite.command("ask", "is anybody there?"), env=environment,
+                             stdout=subprocess.DEVNULL, stderr=suite.log)
+    yield
+    for one in [asked, *running]:
+        one.terminate()
+        one.wait(LIMIT)
+    suite.start()
 
 
 @Story("ArizukoDaemonDown", "ArizukoDaemonNotReady")
 def a_suite_that_is_gone_and_a_daemon_that_waits_for_it(suite):
     suite.stop()
-    environment = {**suite.environment, "LISTEN_ADDR": f"127.0.0.1:{suite.daemons()['webd']}",
-                   "AUTHD_URL": "http://127.0.0.1:1", "ROUTER_URL": "http://127.0.0.1:1"}
-    alone = subprocess.Popen(suite.command("run", "webd"), env=environment, stdout=subprocess.DEVNULL, stderr=suite.log)
+    [alone], _ = apart(suite, "webd")
     yield
     alone.terminate()
     alone.wait(LIMIT)
