@@ -78,6 +78,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0012-approvals.sql"),
     },
     Migration { version: 13, name: "caps", sql: include_str!("../migrations/0013-caps.sql") },
+    Migration {
+        version: 14,
+        name: "routes-of-chats",
+        sql: include_str!("../migrations/0014-routes-of-chats.sql"),
+    },
 ];
 
 /// What a routd.db is.
