@@ -10,6 +10,7 @@ mod claude;
 mod compose;
 mod dashboard;
 mod docker;
+mod doctor;
 mod documents;
 mod drill;
 mod files;

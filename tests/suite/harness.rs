@@ -13,7 +13,7 @@ pub use browser::Browser;
 pub use mount::Mount;
 pub use process::{eventually, is_alive, program, signal};
 pub use store::Store;
-pub use suite::{Suite, Tls, reply_of};
+pub use suite::{Suite, Tls, reply_of, write_private};
 pub use traffic::{Temper, Traffic};
 pub use view::{View, request as view_request};
 pub use web::{Chat, Event};

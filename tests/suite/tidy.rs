@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "crates/adapter/src/split.rs",
     "crates/adapter/src/trouble.rs",
     "crates/adapter/src/verdict.rs",
+    "crates/arizuko/src/whereabouts.rs",
     "crates/auth/src/id_token.rs",
     "crates/authd/src/act.rs",
     "crates/authd/src/flow.rs",

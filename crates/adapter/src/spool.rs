@@ -99,7 +99,9 @@ impl Spool {
         // In a copy that was brought back, nothing has to change: a platform sends again what it was not told had
         // arrived, routd knows an event that comes twice, and a piece that was under way is looked for.
         let begun = db.write("spool.epoch", move |tx| epoch::begin(tx, now.0)).await;
-        if let Some(begun) = begun.map_err(|error| OpenError::Failed { path: path.into(), source: error.into() })? {
+        if let Some(begun) =
+            begun.map_err(|error| OpenError::Failed { path: path.into(), source: error.into() })?
+        {
             tracing::warn!(epoch = begun.epoch, "this spool was brought back from a backup");
         }
         Ok(Self { db, clock: clock.clone(), news: Arc::default() })

@@ -25,6 +25,10 @@ pub const HELP: &str = include_str!("offline/commands.md");
 
 /// The most that `loud` writes.
 const LOUDEST: u64 = 64 << 20;
+/// The folder of `arizuko doctor`'s probes.
+const PROBES: &str = "arizuko-doctor";
+/// How long a place is tried.
+const REACHING: Duration = Duration::from_secs(2);
 /// How many messages `history` looks at.
 const HISTORY: u32 = 20;
 
@@ -123,6 +127,11 @@ async fn answer(
         // `crash` never gets here; a process that must end has no ending to tell.
         Ask::Fail | Ask::Crash => Ending::failed("I failed, as the message asked."),
         Ask::Loud(bytes) => loud(bytes.min(LOUDEST)).await,
+        Ask::Reach(places) if input.folder.as_str() == PROBES => {
+            Ending::replied(reach(&places).await)
+        }
+        // Nobody else has an agent try what can be reached from here.
+        Ask::Reach(_) => Ending::replied(echo(input)),
         Ask::Help => Ending::replied(HELP),
     })
 }
@@ -131,6 +140,21 @@ async fn answer(
 fn done(told: &Answer, done: String) -> String {
     let waits = told.structured.as_ref().is_some_and(|value| value["held"].is_string());
     if waits { told.text.trim().to_owned() } else { done }
+}
+
+/// Tries each place; says which of them took a connection.
+async fn reach(places: &[String]) -> String {
+    let mut reached = Vec::new();
+    for place in places {
+        let connecting = tokio::net::TcpStream::connect(place);
+        if tokio::time::timeout(REACHING, connecting).await.is_ok_and(|stream| stream.is_ok()) {
+            reached.push(format!("I reached {place}."));
+        }
+    }
+    if reached.is_empty() {
+        return format!("I reached nothing of {}.", places.join(", "));
+    }
+    reached.join(" ")
 }
 
 fn echo(input: &TurnInput) -> String {

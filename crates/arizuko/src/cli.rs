@@ -1,9 +1,11 @@
 //! The command line, as operators type it.
 
 mod copies;
+mod doctor;
 mod keys;
 
 pub use copies::{Backup, Restore};
+pub use doctor::Doctor;
 pub use keys::Keys;
 
 use crate::chaos::Chaos;
@@ -83,6 +85,8 @@ pub enum Command {
     },
     /// Every daemon: alive, ready, version, address; and the queues
     Status,
+    /// Prove the installation: try everything, and say what to do about what is wrong
+    Doctor(Doctor),
     /// A message's whole life
     Trace {
         /// The message's id

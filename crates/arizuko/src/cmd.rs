@@ -2,16 +2,17 @@
 
 mod acl;
 mod approvals;
-mod ask;
+pub(crate) mod ask;
 mod audit;
 mod backup;
+mod doctor;
 mod keys;
 mod log;
 mod newcomers;
 mod restore;
 mod secrets;
 mod settings;
-mod status;
+pub(crate) mod status;
 mod stdin;
 mod tables;
 mod task;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Login => login(&instance, output).await,
         Command::Keys(what) => keys::run(&instance, what, output).await,
         Command::Audit(args) => audit::run(&instance, &args, output).await,
+        Command::Doctor(args) => doctor::run(&instance, environment, &args, output).await,
         Command::Backup(args) => backup::run(&instance, &args, output).await,
         Command::Restore(args) => restore::run(&instance, environment, &args, output).await,
         Command::Chaos(args) => chaos::run(&args, output).await,

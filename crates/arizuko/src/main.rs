@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod cmd;
 mod daemons;
+mod doctor;
 mod failure;
 mod fleet;
 mod instance;
@@ -19,6 +20,7 @@ mod sources;
 mod strangers;
 mod tidy;
 mod up;
+mod whereabouts;
 
 use clap::{Parser, error::ErrorKind};
 use cli::Cli;

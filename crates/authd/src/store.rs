@@ -123,7 +123,10 @@ impl Store {
                 actor: "service:authd".into(),
                 action: "instance.restore",
                 target: format!("epoch {}", begun.epoch),
-                detail: format!("backup {} of {taken}; all tokens and sessions have ended", begun.from.backup),
+                detail: format!(
+                    "backup {} of {taken}; all tokens and sessions have ended",
+                    begun.from.backup
+                ),
             };
             act.append(tx)?;
             Ok(true)

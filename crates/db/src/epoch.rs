@@ -86,7 +86,8 @@ mod tests {
 
     fn copy() -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT").unwrap();
+        conn.execute_batch("CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT) STRICT")
+            .unwrap();
         conn
     }
 

@@ -171,7 +171,10 @@ fn what_was_acknowledged_before_a_backup_under_load_has_its_end_elsewhere() {
     let acknowledged = poster.taken();
     let dest = first.scratch("backup");
     let made = first.json(&["backup", text(&dest)]);
-    assert_eq!(made["databases"], json!(["authd.db", "routd.db", "runed.db", "onbod.db", "teled.db", "slakd.db"]));
+    assert_eq!(
+        made["databases"],
+        json!(["authd.db", "routd.db", "runed.db", "onbod.db", "teled.db", "slakd.db"])
+    );
     assert!(made["notes"].to_string().contains("socket"), "{made}");
     // Life goes on, and the backup is not disturbed by it.
     let count = poster.taken().len();
@@ -184,7 +187,11 @@ fn what_was_acknowledged_before_a_backup_under_load_has_its_end_elsewhere() {
     let value = first.dotenv("SECRETS_KEY");
     for file in files(&dest) {
         let bytes = fs::read(&file).unwrap();
-        assert!(!bytes.windows(value.len()).any(|part| part == value.as_bytes()), "{}", file.display());
+        assert!(
+            !bytes.windows(value.len()).any(|part| part == value.as_bytes()),
+            "{}",
+            file.display()
+        );
     }
 
     let mut second = elsewhere(&first);
@@ -246,7 +253,11 @@ fn a_turn_that_was_in_progress_is_not_done_twice() {
     assert_eq!(outcome(&there, &running).as_deref(), Some("interrupted"));
     assert_eq!(outcome(&there, &waiting).as_deref(), Some("answered"));
     let trace = second.json(&["trace", &running]).to_string();
-    assert_eq!(trace.matches("agent.began").count(), 1, "no agent was started for it again: {trace}");
+    assert_eq!(
+        trace.matches("agent.began").count(),
+        1,
+        "no agent was started for it again: {trace}"
+    );
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) enum Ask {
     Crash,
     /// Bytes.
     Loud(u64),
+    /// Places, as `HOST:PORT`: what the probe of `arizuko doctor` asks, and nobody else.
+    Reach(Vec<String>),
     Help,
 }
 
@@ -80,6 +82,7 @@ impl Ask {
             "silent" if rest.is_empty() => Some(Self::Silent),
             "fail" if rest.is_empty() => Some(Self::Fail),
             "crash" if rest.is_empty() => Some(Self::Crash),
+            "reach" => reach(rest),
             "help" if rest.is_empty() => Some(Self::Help),
             _ => None,
         };
@@ -109,6 +112,18 @@ fn say(rest: &str) -> Option<Ask> {
 fn send(rest: &str) -> Option<Ask> {
     let (to, text) = rest.split_once(char::is_whitespace)?;
     Some(Ask::Send { to: to.parse().ok()?, text: some(text.trim())? })
+}
+
+/// Places alone: `reach for the stars` is a sentence.
+fn reach(rest: &str) -> Option<Ask> {
+    let places: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+    let is_place = |place: &String| {
+        place
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    let fits = (1..=8).contains(&places.len()) && places.iter().all(is_place);
+    fits.then_some(Ask::Reach(places))
 }
 
 fn one_word(rest: &str) -> Option<String> {
@@ -188,6 +203,10 @@ mod tests {
             ("crash", Ask::Crash),
             ("fail", Ask::Fail),
             ("Silent", Ask::Silent),
+            (
+                "reach 10.0.0.1:443 [::1]:80",
+                Ask::Reach(vec!["10.0.0.1:443".into(), "[::1]:80".into()]),
+            ),
         ] {
             assert_eq!(Ask::read(message), ask, "{message:?}");
         }
@@ -208,6 +227,9 @@ mod tests {
             "reply ",
             "what is it?",
             "forget about it",
+            "reach for the stars",
+            "reach",
+            "reach x:99999",
             "wait",
             "wait soon",
             "wait -1",

@@ -169,8 +169,7 @@ impl Manifest {
         struct Layout {
             format: u32,
         }
-        let unreadable =
-            |error: serde_json::Error| damaged(format!("{}: {error}", path.display()));
+        let unreadable = |error: serde_json::Error| damaged(format!("{}: {error}", path.display()));
         let Layout { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if format > FORMAT {
             let line = format!(

@@ -137,7 +137,13 @@ impl Copying {
         }
     }
 
-    fn file(&mut self, dir: &OwnedFd, name: &CStr, path: &Path, from: &Path) -> Result<(), Failure> {
+    fn file(
+        &mut self,
+        dir: &OwnedFd,
+        name: &CStr,
+        path: &Path,
+        from: &Path,
+    ) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::io("read", &from.join(path), &error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = match openat(dir.as_fd(), name, flags, Mode::empty()) {
@@ -153,16 +159,20 @@ impl Copying {
             return Ok(());
         }
         for tried in 1.. {
-            let (size, sha256) = copy_whole(&mut file, &target, &before).map_err(|error| match error {
-                Side::Source(error) => failed(error),
-                Side::Target(error) => Failure::io("write", &target, &error),
-            })?;
+            let (size, sha256) =
+                copy_whole(&mut file, &target, &before).map_err(|error| match error {
+                    Side::Source(error) => failed(error),
+                    Side::Target(error) => Failure::io("write", &target, &error),
+                })?;
             let after = fstat(&file).map_err(|error| failed(error.into()))?;
             let is_still = version(&after) == version(&before);
             before = after;
             if is_still || tried >= TRIES {
                 if !is_still {
-                    self.note(path, "it changed while it was copied, and may be of two moments".into());
+                    self.note(
+                        path,
+                        "it changed while it was copied, and may be of two moments".into(),
+                    );
                 }
                 self.seen.insert(path.to_owned(), version(&before));
                 let kind = Kind::File { size, sha256 };

@@ -8,7 +8,7 @@ use crate::{
     session::Line,
 };
 use proto::{
-    Daemon, Jid, Opaque,
+    Daemon, Folder, Jid, Opaque, Topic,
     routd::{MessageOutcome, MessageState, NewMessage, OUTCOME, OutcomeQuery, POST_MESSAGE},
 };
 use std::{
@@ -22,13 +22,55 @@ const LOOK: Duration = Duration::from_secs(20);
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Result<(), Failure> {
-    let deadline = Instant::now() + args.timeout;
+    let (id, chat_jid, mut routd, deadline) =
+        begin(instance, &args.folder, args.topic, args.text, args.timeout).await?;
+    let outcome = wait(&mut routd, id, chat_jid, deadline, output).await?;
+    let reply = outcome.replies.join("\n\n");
+    if outcome.state == MessageState::Answered {
+        return output.print(&outcome, |_| reply);
+    }
+    Err(without_reply(&outcome, &args.folder, &reply))
+}
+
+/// Asks once, and waits as long as `patience` for whatever end it has; the message's id, and how it stands then.
+///
+/// # Errors
+/// The message was not taken, or routd says nothing of it.
+pub async fn once(
+    instance: &Instance,
+    folder: &Folder,
+    text: String,
+    patience: Duration,
+) -> Result<(Opaque, MessageOutcome), Failure> {
+    let (id, chat_jid, mut routd, deadline) = begin(instance, folder, None, text, patience).await?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait_seconds = u32::try_from(left.min(LOOK).as_secs().max(1)).unwrap_or(1);
+        let chat = Some(chat_jid.clone());
+        let query = OutcomeQuery { id: id.clone(), chat_jid: chat, wait_seconds };
+        match routd.peer().call_waiting(&OUTCOME, &query, left.min(LOOK)).await {
+            Ok(outcome) if outcome.state.is_final() || left.is_zero() => return Ok((id, outcome)),
+            Ok(_) => {}
+            Err(error) if routd.recovers(&error, deadline).await => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Posts a message in a chat of its own: its id, the chat, who has it, and how long there is.
+async fn begin<'a>(
+    instance: &'a Instance,
+    folder: &Folder,
+    topic: Option<Topic>,
+    content: String,
+    patience: Duration,
+) -> Result<(Opaque, Jid, Line<'a>, Instant), Failure> {
+    let deadline = Instant::now() + patience;
     let mut routd = Line::open(instance, Daemon::Routd).await?;
     // A chat of its own, so that this question's answer is nobody else's.
     let unique = format!("{:016x}", rand::random::<u64>());
     let bad = |error: String| Failure::new(Exit::Software, error);
-    let chat_jid =
-        Jid::web(&args.folder, &format!("ask-{unique}")).map_err(|e| bad(e.to_string()))?;
+    let chat_jid = Jid::web(folder, &format!("ask-{unique}")).map_err(|e| bad(e.to_string()))?;
     let id: Opaque =
         format!("ask-{unique}").parse().map_err(|e: proto::IdError| bad(e.to_string()))?;
     let message = NewMessage {
@@ -36,21 +78,16 @@ pub(super) async fn run(instance: &Instance, args: Ask, output: Output) -> Resul
         chat_jid: chat_jid.clone(),
         sender: "operator:local".into(),
         sender_name: None,
-        content: args.text,
+        content,
         timestamp: None,
-        topic: args.topic,
+        topic,
         verb: None,
         reply_to: None,
         is_group: false,
         attachments: Vec::new(),
     };
     post(&mut routd, &message, deadline).await?;
-    let outcome = wait(&mut routd, id, chat_jid, deadline, output).await?;
-    let reply = outcome.replies.join("\n\n");
-    if outcome.state == MessageState::Answered {
-        return output.print(&outcome, |_| reply);
-    }
-    Err(without_reply(&outcome, &args.folder, &reply))
+    Ok((id, chat_jid, routd, deadline))
 }
 
 /// Posts the message, again while routd is away: the same id is taken once.
@@ -108,7 +145,7 @@ async fn wait(
     }
 }
 
-fn without_reply(outcome: &MessageOutcome, folder: &proto::Folder, said: &str) -> Failure {
+fn without_reply(outcome: &MessageOutcome, folder: &Folder, said: &str) -> Failure {
     let id = &outcome.id;
     match outcome.state {
         MessageState::Unrouted => Failure::new(

@@ -41,11 +41,7 @@ struct Made {
     notes: Vec<Note>,
 }
 
-pub(super) async fn run(
-    instance: &Instance,
-    args: &Backup,
-    output: Output,
-) -> Result<(), Failure> {
+pub(super) async fn run(instance: &Instance, args: &Backup, output: Output) -> Result<(), Failure> {
     let dest = std::path::absolute(&args.dest);
     let dest = dest.map_err(|error| Failure::io("use", &args.dest, &error))?;
     let (instance, with_secrets) = (instance.clone(), args.with_secrets);

@@ -77,7 +77,8 @@ pub(super) async fn run(
     if !args.check {
         let to = instance.dir.clone();
         let brought = tokio::task::spawn_blocking(move || bring_back(&from, &to, &manifest)).await;
-        let brought = brought.map_err(|error| Failure::new(Exit::Software, error.to_string()))??;
+        let brought =
+            brought.map_err(|error| Failure::new(Exit::Software, error.to_string()))??;
         restored.data_dir = Some(instance.dir.clone());
         if brought.of_others > 0 {
             restored.notes.push(format!(
@@ -144,7 +145,8 @@ fn must_be_empty(dir: &Path) -> Result<(), Failure> {
             continue;
         }
         let may_be_empty = TREES.iter().chain([&STORE]).any(|known| name == *known);
-        let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+        let is_empty =
+            || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
         if !may_be_empty || !is_empty() {
             let line = format!(
                 "{} is not empty ({}); a backup is brought into an empty data directory: move what is there away, or choose another --data-dir",
@@ -256,7 +258,8 @@ async fn at_hand(
     manifest: &Manifest,
 ) -> Result<Vec<Arc<SecretsKey>>, Failure> {
     let mut of = instance.clone();
-    let names = |name: &str| manifest.entries.iter().any(|entry| entry.path == Name::Text(name.into()));
+    let names =
+        |name: &str| manifest.entries.iter().any(|entry| entry.path == Name::Text(name.into()));
     if names(SETTINGS_FILE) && !instance.dir.join(SETTINGS_FILE).exists() {
         of = of.with_settings(environment, &from.join(SETTINGS_FILE))?;
     }

@@ -29,24 +29,34 @@ struct Status {
     runs: Option<RunedStatus>,
 }
 
+/// How one daemon stands, by what it says to anybody.
 #[derive(Serialize)]
-struct One {
-    daemon: Daemon,
-    address: String,
-    alive: bool,
+pub struct One {
+    /// Which.
+    pub daemon: Daemon,
+    /// Where it is looked for.
+    pub address: String,
+    /// Whether it answers.
+    pub alive: bool,
     /// Whether the instance may do without it.
     optional: bool,
+    /// Whether nobody is there, and nobody need be.
     #[serde(skip)]
-    is_off: bool,
-    ready: bool,
+    pub is_off: bool,
+    /// Whether it can do its work.
+    pub ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
+    /// Its release.
+    pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
+    /// Its process.
+    pub pid: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    waiting_for: Vec<String>,
+    /// What keeps it from its work.
+    pub waiting_for: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    degraded: Vec<String>,
+    /// What is wrong while it works.
+    pub degraded: Vec<String>,
 }
 
 pub(super) async fn status(instance: &Instance, output: Output) -> Result<(), Failure> {
@@ -85,7 +95,8 @@ pub(super) async fn status(instance: &Instance, output: Output) -> Result<(), Fa
     Err(Failure::new(Exit::Unavailable, line))
 }
 
-async fn look(peer: Peer, daemon: Daemon) -> One {
+/// Looks at one daemon, with no right at all.
+pub async fn look(peer: Peer, daemon: Daemon) -> One {
     let peer = peer.without_credential();
     let asked = peer.call(&HEALTH, &Nothing {}).await;
     let is_off = asked.as_ref().is_err_and(|error| is_off(daemon, error));

@@ -42,7 +42,14 @@ pub(crate) fn begin(conn: &Connection, now: Timestamp) -> Result<Option<Begun>, 
         "backup {} of {taken}; {held} messages to platforms held; {begun_turns} turns were in progress",
         begun.from.backup
     );
-    record(conn, now, "service:routd", "instance.restore", &format!("epoch {}", begun.epoch), &detail)?;
+    record(
+        conn,
+        now,
+        "service:routd",
+        "instance.restore",
+        &format!("epoch {}", begun.epoch),
+        &detail,
+    )?;
     tracing::warn!(epoch = begun.epoch, detail, "this instance was brought back from a backup");
     Ok(Some(begun))
 }

@@ -1,7 +1,10 @@
 //! What had not been seen to arrive at a platform may have arrived since.
 
 use super::{elsewhere, text};
-use crate::{flows::adapters::place::Place, harness::{eventually, reply_of}};
+use crate::{
+    flows::adapters::place::Place,
+    harness::{eventually, reply_of},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waited_for_its_platform_is_held_and_never_sent_by_itself() {
@@ -33,7 +36,11 @@ async fn what_waited_for_its_platform_is_held_and_never_sent_by_itself() {
     place.telegram.says(7, "second");
     place.telegram.until("the next answer", |it| it.texts(7).contains(&reply_of("second"))).await;
     let queues = second.json(&["status"])["queues"].clone();
-    assert_eq!((&queues["outbox_ambiguous"], &queues["outbox_pending"]), (&1.into(), &0.into()), "{queues}");
+    assert_eq!(
+        (&queues["outbox_ambiguous"], &queues["outbox_pending"]),
+        (&1.into(), &0.into()),
+        "{queues}"
+    );
     // Also once the adapter, whose memory is as old, has said again that it remembers.
     assert_eq!(second.process("up").stop(), Some(0));
     second.start_up();

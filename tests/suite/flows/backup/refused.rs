@@ -37,7 +37,11 @@ fn refused(suite: &Suite, from: &Path, code: i32, words: &[&str]) {
             assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }
-    assert_eq!(suite.data().exists().then(|| names(&suite.data())), before, "something was written");
+    assert_eq!(
+        suite.data().exists().then(|| names(&suite.data())),
+        before,
+        "something was written"
+    );
 }
 
 #[test]
@@ -47,7 +51,12 @@ fn without_the_right_key() {
         serde_json::from_slice(&fs::read(dest.join("manifest.json")).unwrap()).unwrap();
     let id = manifest["secrets_keys"][0].as_str().unwrap();
     let second = Suite::new();
-    refused(&second, &dest, 78, &[id, "none at hand", "nothing was written", "SECRETS_KEY_PREVIOUS"]);
+    refused(
+        &second,
+        &dest,
+        78,
+        &[id, "none at hand", "nothing was written", "SECRETS_KEY_PREVIOUS"],
+    );
     fs::create_dir(second.data()).unwrap();
     let wrong = format!("SECRETS_KEY={}\n", "x".repeat(40));
     write_secrets(&second, &wrong);
@@ -102,7 +111,8 @@ fn changed(backup: &Path, file: &str, sql: &str) {
         }
     }
     fs::write(&place, manifest.to_string()).unwrap();
-    fs::write(backup.join("manifest.json.sha256"), format!("{}  manifest.json\n", sum(&place))).unwrap();
+    fs::write(backup.join("manifest.json.sha256"), format!("{}  manifest.json\n", sum(&place)))
+        .unwrap();
 }
 
 #[test]
