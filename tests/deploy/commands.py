@@ -39,8 +39,7 @@ PLAYED = {
 }
 # Why a command is not run here. The first that fits counts.
 REASONS = [
-    (r"^(cargo|FUZZ_SECONDS=|tests/fuzz/run|\./tests/run|alias arizuko=|rustup)", "builds or tests the program, which is done already"),
-    (r"^ARIZUKO_PROGRAM=\S+ cargo", "builds or tests the program, which is done already"),
+    (r"^(\w+=\S+ )*(cargo|tests/fuzz/run|\./tests/run|alias arizuko=|rustup)", "builds or tests the program, which is done already"),
     (r"^install .*target/release", "installs what a build made"),
     (r"^(sudo|systemctl|systemd-analyze)", "changes this machine; the units are examined by systemd-analyze"),
     (r"^(kubectl|helm|cd deploy/kubernetes|\.\./make-secret|deploy/kubernetes/make-secret|curl .*kubernetes)",
