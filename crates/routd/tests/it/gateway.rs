@@ -416,7 +416,7 @@ async fn a_folder_spends_up_to_its_cap_and_no_further() {
     assert!(message_of(&answer).contains("the folder atlas has spent"), "{answer}");
     assert_eq!(model.asked().len(), 2, "it did not reach the model");
     let audit = stage.call(&AUDIT, &AuditQuery::default(), &stage.operator()).await.unwrap();
-    assert!(audit.rows.iter().any(|row| row.action == "usage.cap" && row.target == "atlas"));
+    assert!(audit.rows.iter().any(|row| row.action == "usage.cap" && row.target == "folder:atlas"));
 
     // Read on every request; and a folder below is under the same cap.
     cap(&stage, "atlas", money(14_000)).await;
