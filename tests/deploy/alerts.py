@@ -75,6 +75,11 @@ def rules(promtool):
         there = (ROOT / path).exists()
         check(there and (not anchor or anchor in anchors(ROOT / path)), f"there is no {place}")
     check(text.count("runbook: ") == len(names), "an alert has no runbook")
+    # On a host the default ports, in a cluster the ports of the Service, whose names are the daemons'.
+    host = re.findall(r"127\.0\.0\.1:(\d+)\"\], labels: \{ daemon: (\w+)", (RULES.parent / "prometheus.yaml").read_text())
+    service = (ROOT / "deploy/kubernetes/base/65-services.yaml").read_text().split("name: arizuko-metrics")[1]
+    cluster = [(port, name) for name, port in re.findall(r"name: (\w+), port: (\d+)", service)]
+    check(len(host) > 9 and sorted(host) == sorted(cluster), f"on a host {host} is asked, in a cluster {cluster}")
     known = metrics()
     for name in set(re.findall(r"arizuko_\w+", text)):
         check(name in known, f"the rules have {name}, which is no metric")
