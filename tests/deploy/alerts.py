@@ -85,9 +85,14 @@ def rules(promtool):
         check(name in known, f"the rules have {name}, which is no metric")
 
 
+def end(*_):
+    stories.STOP.set()
+    sys.exit(143)
+
+
 def main():
     # So that what was started is ended and what was mounted is taken away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, end)
     parser = argparse.ArgumentParser()
     parser.add_argument("--program")
     parser.add_argument("--only", action="append")

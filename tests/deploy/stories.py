@@ -1,4 +1,5 @@
 """Troubles that are made on purpose, and the alerts that must be all there is to hear of them."""
+import concurrent.futures
 import http.server
 import json
 import os
@@ -18,6 +19,8 @@ import urllib.request
 MINUTE = 3
 # How long anything may take before a story gives up. A bound, never a measurement.
 LIMIT = 180
+# Set when the program is to end, so that what was started ends before it.
+STOP = threading.Event()
 # Alerts that need what cannot be had in one process and a minute. Their unit tests stand alone.
 UNIT_ONLY = {
     "ArizukoEventsWait": "a hundred events of a platform, while routd is away and its adapter is not",
@@ -51,9 +54,10 @@ def until(what, reached, limit=LIMIT):
         found = reached()
         if found:
             return found
+        if STOP.wait(0.2):
+            raise SystemExit
         if time.monotonic() > end:
             raise TimeoutError(what)
-        time.sleep(0.2)
 
 
 def get(url, timeout=5):
@@ -105,6 +109,8 @@ class Platform:
 class Suite:
     """`arizuko up` in a directory of its own, on a file system of its own where that can be had."""
 
+    counting, count = threading.Lock(), 0
+
     def __init__(self, program, place):
         self.program, self.data, self.process = program, place / "d", None
         self.log = (place / "up.log").open("a")
@@ -125,8 +131,11 @@ class Suite:
 
         It begins with another one in each process: several run at once.
         """
+        with Suite.counting:
+            Suite.count += 1
+            first = os.getpid() + Suite.count * 137
         for n in range(550):
-            base = 21_000 + (os.getpid() + n) % 550 * 20
+            base = 21_000 + (first + n) % 550 * 20
             try:
                 for port in range(base, base + 13):
                     with socket.socket() as one:
@@ -523,29 +532,38 @@ def played(story, suite, watch):
     yield f"{story.name}: heard {sorted(extra)} as well", not extra
 
 
-def play(program, prometheus, rules, only):
-    """All stories, or those that are named, on one instance."""
-    if not shutil.which("openssl"):
-        print("alerts: not verified (no openssl to make certificates with)")
-        return
+def told(program, prometheus, rules, left):
+    """Stories until none is left, on one instance."""
+    found = []
     # A short path: sockets of turns have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="az", dir="/tmp") as place:
         place = pathlib.Path(place)
-        suite = Suite(program, place)
-        watch = None
+        suite, watch = Suite(program, place), None
         try:
             suite.start()
             watch = Watch(prometheus, rules, place, suite.daemons())
-            for story in STORIES:
-                if only and story.name not in only:
-                    continue
+            for story in left:
                 began = time.monotonic()
                 try:
-                    yield from played(story, suite, watch)
+                    found += played(story, suite, watch)
                 except (AssertionError, OSError, subprocess.SubprocessError, TimeoutError) as error:
-                    yield f"{story.name}: it could not be told: {error!r}", False
+                    found.append((f"{story.name}: it could not be told: {error!r}", False))
                 print(f"alerts: {story.name}: {time.monotonic() - began:.0f} s", flush=True)
         finally:
             if watch:
                 watch.end()
             suite.end()
+    return found
+
+
+def play(program, prometheus, rules, only):
+    """All stories, or those that are named, on two instances beside each other. What came of each."""
+    if not shutil.which("openssl"):
+        print("alerts: not verified (no openssl to make certificates with)")
+        return []
+    # The longest first.
+    chosen = sorted(STORIES, key=lambda story: story.name != "a_full_disk")
+    left = iter([story for story in chosen if not only or story.name in only])
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        parts = [pool.submit(told, program, prometheus, rules, left) for _ in range(2)]
+        return [one for part in parts for one in part.result()]
