@@ -103,6 +103,7 @@ reads! {
     CLOSE_ASK "/dash/gates/close" "Asks before a gate is closed";
     SESSIONS "/dash/sessions" "The logins that last";
     LOG_OUT_ASK "/dash/sessions/end" "Asks before a login is ended";
+    NOWHERE "/dash/{*path}" "Says that there is no such page";
     USAGE "/dash/usage" "What models were used, and what that cost";
     AUDIT "/dash/audit" "What was done";
     AUDIT_EXPORT "/dash/audit/export" "The same as a file";
@@ -187,6 +188,7 @@ pub const ROUTES: &[Route] = &[
     CLOSE_ASK,
     SESSIONS,
     LOG_OUT_ASK,
+    NOWHERE,
     USAGE,
     AUDIT,
     AUDIT_EXPORT,
@@ -352,6 +354,7 @@ fn record(add: &mut Add<'_>) {
     add(AUDIT, shows(audit::page));
     add(AUDIT_EXPORT, shows(audit::export));
     add(AUDIT_VERIFY, shows(audit::verify));
+    add(NOWHERE, shows(nowhere));
 }
 
 /// Serves a page, of what its address says.
@@ -399,6 +402,11 @@ where
         }
     };
     post(serve)
+}
+
+/// A page for an address that leads nowhere.
+async fn nowhere(_: Visit, _: crate::query::None) -> Outcome {
+    Err(Trouble::NotFound("No page is at this address. It may have been mistyped.".into()))
 }
 
 async fn asset(State(app): State<Arc<App>>, Path(file): Path<String>) -> Response {

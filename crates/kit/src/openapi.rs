@@ -75,7 +75,8 @@ impl Document {
     }
 
     fn insert(&mut self, route: Route, operation: Value) {
-        let path = self.paths.entry(route.path).or_insert_with(|| json!({}));
+        // What takes the rest of a path is a parameter like any other there.
+        let path = self.paths.entry(route.path.replace("{*", "{")).or_insert_with(|| json!({}));
         path[method(route.method)] = operation;
     }
 
@@ -115,7 +116,8 @@ fn parameter(name: &str, place: &str, required: bool, schema: Value) -> Value {
 }
 
 fn path_parameters(path: &str) -> Vec<&str> {
-    path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')).collect()
+    let names = path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'));
+    names.map(|name| name.trim_start_matches('*')).collect()
 }
 
 fn method(method: Method) -> &'static str {

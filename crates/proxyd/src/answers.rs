@@ -88,7 +88,7 @@ impl Refusal {
 pub fn landing() -> Response<String> {
     let text = "This is the front door of an arizuko instance. A chat is opened by the link that \
                 you were given.";
-    page("arizuko", text, "<a href=\"/auth/\">Sign in</a>")
+    page("arizuko", text, "<a href=\"/auth/\">Log in</a>")
 }
 
 /// The edge's own health.

@@ -126,7 +126,8 @@ impl Browser {
 
     /// The address of the page.
     pub async fn address(&self) -> String {
-        self.run("return location.href").await.as_str().unwrap_or_default().to_owned()
+        // Not the document's: one that a server answered with nothing has an address of the browser's own.
+        self.call("GET", "/url", Value::Null).await.as_str().unwrap_or_default().to_owned()
     }
 
     /// Makes the window this wide, and prefers this scheme, on the page as it is.

@@ -84,14 +84,17 @@ fn new_form(visit: &Visit) -> Markup {
     }
 }
 
+/// Finds one that this person may see.
+async fn find(visit: &Visit, folder: &Folder) -> Result<Group, Trouble> {
+    let found = groups(visit).await?.into_iter().find(|group| group.folder == *folder);
+    found.ok_or_else(|| {
+        Trouble::NotFound(format!("There is no folder {folder}, or it is not yours to see."))
+    })
+}
+
 /// One folder.
 pub(super) async fn one(visit: Visit, Of { folder }: Of) -> Outcome {
-    let groups = groups(&visit).await?;
-    let Some(group) = groups.iter().find(|group| group.folder == folder) else {
-        return Err(Trouble::NotFound(format!(
-            "There is no folder {folder}, or it is not yours to see."
-        )));
-    };
+    let group = find(&visit, &folder).await?;
     let memory = visit.call(Daemon::Routd, &MEMORY, &MemoryOf { folder: folder.clone() }).await;
     let memory = memory.map(|memory| memory.content).map_err(|trouble| trouble.line());
     let caps = caps(&visit).await;
@@ -108,12 +111,12 @@ pub(super) async fn one(visit: Visit, Of { folder }: Of) -> Outcome {
         nav.tabs aria-label="Of this folder" {
             @for (path, text) in links { a href=(address(path, &[("folder", name)])) { (text) } }
         }
-        (view::one(group, memory.as_deref().map_err(String::as_str)))
+        (view::one(&group, memory.as_deref().map_err(String::as_str)))
         h2 { "What it may spend" }
         (view::cap(cap))
         @if visit.is_operator() { (cap_form(&visit, &folder, cap)) }
         (around(&visit, &folder).await)
-        @if visit.is_operator() { (change_form(&visit, group)) }
+        @if visit.is_operator() { (change_form(&visit, &group)) }
     };
     shown(Here::Folders, name, body)
 }
@@ -264,6 +267,7 @@ pub(super) fn micro(text: &str) -> Result<Option<u64>, Trouble> {
 
 /// Asks first.
 pub(super) async fn ask_remove(visit: Visit, Of { folder }: Of) -> Outcome {
+    let folder = find(&visit, &folder).await?.folder;
     let what = html! {
         p { "The folder " strong { (folder) } " takes no messages any more. Turns of it that have not ended are \
              stopped, and say so in their chats." }

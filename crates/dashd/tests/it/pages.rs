@@ -92,3 +92,18 @@ async fn an_operator_sees_every_page_and_what_others_wrote_is_text() {
     let (status, said) = dash.get("/dash/?done=<b>you+won</b>", OPERATOR).await;
     assert!(status == 200 && !said.contains("you won"), "an address puts no words on a page");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_leads_nowhere_is_a_page_and_says_so() {
+    let dash = Dash::new().await;
+    for path in ["/dash/nonsense", "/dash/chats/more", "/dash/secrets/one/", "/dash/folders/"] {
+        let answer = dash.request("GET", path, OPERATOR).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let text = answer.text().await.unwrap();
+        assert!(kind.starts_with("text/html") && text.contains("No page is at this address"));
+        assert!(text.contains("Skip to the content"), "{text}");
+        let stranger = dash.bare(path).send().await.unwrap();
+        assert_eq!(stranger.status(), 401, "who is not logged in learns no address");
+    }
+}

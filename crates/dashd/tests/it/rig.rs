@@ -12,8 +12,14 @@ use proto::{
         END_SESSION, EndSession, LIST_SESSIONS, ListSessions, SessionPage, SessionRow, Token,
         USER_TOKEN, UserTokenRequest,
     },
-    onbod::{Admission, KNOCK, Knock, LIST_ADMISSIONS, ListAdmissions},
-    routd::{ADD_GROUP, ADD_RULE, AclEffect, AclRule, NewGroup, NewMessage, POST_MESSAGE},
+    onbod::{
+        Admission, KNOCK, Knock, LIST_ADMISSIONS, LIST_GATES, LIST_INVITES, ListAdmissions, Page,
+    },
+    routd::{
+        ADD_GROUP, ADD_RULE, AclEffect, AclRule, LIST_ACL, LIST_CAPS, LIST_GROUPS, LIST_LINKS,
+        LIST_MESSAGES, LIST_ROUTES, LIST_SCHEDULES, ListMessages, ListSchedules, NewGroup,
+        NewMessage, POST_MESSAGE,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -154,6 +160,28 @@ impl Dash {
         let token = self.authority.operator();
         let peers = Peers::with_token(kit::http_client().unwrap(), urls.into(), &token);
         peers.get(daemon).call(endpoint, request).await.unwrap()
+    }
+
+    /// What the owners have, to be compared.
+    pub async fn everything(&self) -> Vec<String> {
+        let nothing = Nothing {};
+        let queue = ListAdmissions::default();
+        let all = (
+            self.call(&LIST_GROUPS, &nothing).await,
+            self.call(&LIST_ROUTES, &nothing).await,
+            self.call(&LIST_LINKS, &nothing).await,
+            self.call(&LIST_ACL, &nothing).await,
+            self.call(&LIST_CAPS, &nothing).await,
+            self.call(&LIST_SCHEDULES, &ListSchedules::default()).await,
+            self.call(&LIST_MESSAGES, &ListMessages::default()).await,
+        );
+        let others = (
+            self.ask(Daemon::Onbod, &LIST_ADMISSIONS, &queue).await,
+            self.ask(Daemon::Onbod, &LIST_INVITES, &Page::default()).await,
+            self.ask(Daemon::Onbod, &LIST_GATES, &nothing).await,
+            self.ended.lock().unwrap().clone(),
+        );
+        vec![serde_json::to_string(&all).unwrap(), serde_json::to_string(&others).unwrap()]
     }
 
     /// Somebody knocks at a chat that nothing takes: their admission.

@@ -5,7 +5,8 @@ use crate::{
     rig::{ANN, BOB, Dash, OPERATOR},
 };
 use proto::{
-    Nothing,
+    Daemon, Method, Nothing, Route,
+    onbod::{CREATE_INVITE, NewInvite, SET_GATE},
     routd::{
         ADD_ROUTE, ADD_SCHEDULE, ISSUE_LINK, IssueLink, LIST_LINKS, LIST_ROUTES, LIST_SCHEDULES,
         LinkKind, ListSchedules, Missed, NewRoute, NewSchedule,
@@ -164,4 +165,116 @@ async fn the_state_of_the_instance_is_for_operators() {
     assert_eq!(refused.0, 403, "{}", refused.1);
     let refused = dash.post("/dash/secrets/forget", ANN, &[("name", "CHANNEL_SECRET")]).await;
     assert_eq!(refused.0, 403, "{}", refused.1);
+}
+
+/// The query or the form of a route, about the other folder's things; `None` where there is nothing to say.
+fn about(route: &Route, ids: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+    let id = |of: &str| ids.iter().find(|(name, _)| *name == of).unwrap().1.clone();
+    let text = |pairs: &[(&'static str, &str)]| {
+        pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect::<Vec<_>>()
+    };
+    match (route.method, route.path.trim_start_matches("/dash/")) {
+        (_, "{*path}") => Vec::new(),
+        (_, "" | "now" | "services" | "secrets" | "secrets/now" | "secrets/refresh") => Vec::new(),
+        (_, "outbox" | "audit" | "audit/export" | "audit/verify" | "people" | "gates")
+        | (Method::Get, "invites" | "sessions" | "newcomers" | "newcomers/now") => Vec::new(),
+        (_, "runs" | "runs/now") => Vec::new(),
+        (_, "services/figures") => text(&[("daemon", "routd")]),
+        (_, "secrets/one" | "secrets/forget") => text(&[("name", "CHANNEL_SECRET")]),
+        (_, "runs/one" | "runs/one/now" | "runs/stop") => text(&[("id", "r-1")]),
+        (_, "trace") => text(&[("id", "quartz"), ("chat", "web:corp/ops~quartz")]),
+        (Method::Get, "chats" | "messages" | "turns" | "schedules" | "usage")
+        | (_, "folders/one" | "folders/remove") => text(&[("folder", "corp/ops")]),
+        (Method::Get, "folders" | "links") => text(&[("part", "ops")]),
+        (Method::Post, "folders") => text(&[("folder", "corp/ops"), ("harness", "offline")]),
+        (_, "folders/cap") => text(&[("folder", "corp/ops"), ("daily_dollars", "1")]),
+        (Method::Post, "schedules") => {
+            text(&[("folder", "corp/ops"), ("when", "@daily"), ("content", "an intruder was here")])
+        }
+        (_, "schedules/one" | "schedules/remove") => vec![("id", id("schedule"))],
+        (_, "schedules/do") => {
+            vec![("id", id("schedule")), ("what", "run".into()), ("key", "k1".into())]
+        }
+        (Method::Get, "routes" | "routes/which") => text(&[("jid", "telegram:quartz")]),
+        (Method::Post, "routes") => text(&[("match", "sender=x"), ("target", "corp/ops")]),
+        (_, "routes/remove") => vec![("id", id("route"))],
+        (Method::Get, "access" | "access/may") => {
+            text(&[("who", "folder:corp/ops"), ("what", "mcp:send"), ("folder", "corp/ops")])
+        }
+        (_, "access" | "access/remove") => text(&[
+            ("principal", "folder:corp/ops"),
+            ("action", "mcp:send"),
+            ("scope", "corp/ops"),
+            ("effect", "allow"),
+        ]),
+        (Method::Post, "links") => text(&[("kind", "chat"), ("folder", "corp/ops")]),
+        (_, "links/revoke") => vec![("id", id("link"))],
+        (_, "newcomers/one" | "newcomers/approve" | "newcomers/refuse") => {
+            vec![("id", id("newcomer"))]
+        }
+        (Method::Post, "invites") => text(&[("uses", "1"), ("days", "1")]),
+        (_, "invites/revoke") => vec![("id", id("invite"))],
+        (_, "gates/close") => text(&[("pattern", "*")]),
+        (_, "sessions/end") => text(&[("id", "7"), ("subject", ANN)]),
+        (method, path) => panic!("say here what {} {path} would be asked", method.name()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_and_every_form_knows_whose_things_they_are() {
+    let dash = filled().await;
+    let knocks = dash.knock("telegram:user/7", "quartz", "quartz is said").await;
+    let gate = proto::onbod::Gate { pattern: "*".into(), per_day: 0 };
+    dash.ask(Daemon::Onbod, &SET_GATE, &gate).await;
+    let invite = NewInvite { folder_template: None, uses: None, expires_in: None };
+    let invite = dash.ask(Daemon::Onbod, &CREATE_INVITE, &invite).await.invite;
+    let schedules = dash.call(&LIST_SCHEDULES, &ListSchedules::default()).await.schedules;
+    let routes = dash.call(&LIST_ROUTES, &Nothing {}).await.routes;
+    let links = dash.call(&LIST_LINKS, &Nothing {}).await.links;
+    let ids = [
+        (
+            "schedule",
+            schedules.iter().find(|s| s.folder.as_str() == "corp/ops").unwrap().id.to_string(),
+        ),
+        ("route", routes.iter().find(|r| r.target == "corp/ops").unwrap().id.to_string()),
+        ("link", links.iter().find(|l| l.folder.as_str() == "corp/ops").unwrap().id.to_string()),
+        ("newcomer", knocks.id.to_string()),
+        ("invite", invite.id.to_string()),
+    ];
+    let before = dash.everything().await;
+    let pages = dashd::ROUTES.iter().filter(|route| !route.path.contains("/assets/"));
+    let mut tried = 0;
+    for route in pages {
+        let fields = about(route, &ids);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        for subject in [ANN, BOB] {
+            let (status, page) = match route.method {
+                Method::Get => {
+                    let query = serde_urlencoded::to_string(&fields).unwrap();
+                    let path = route.path.replace("{*path}", "corp/ops");
+                    dash.get(&format!("{path}?{query}"), subject).await
+                }
+                _ => dash.post(route.path, subject, &fields).await,
+            };
+            let place =
+                format!("{subject} {} {}: {status} {page}", route.method.name(), route.path);
+            // Ending what one cannot see answers as ending nothing.
+            let quiet = route.path.ends_with("/remove") || route.path.ends_with("/revoke");
+            // Nobody runs agents here, and who asks for runs learns that.
+            let away = route.path.starts_with("/dash/runs") && status == 503;
+            let fine = away
+                || match route.method {
+                    Method::Get => matches!(status, 200 | 403 | 404),
+                    _ => matches!(status, 403 | 404) || (quiet && status == 303),
+                };
+            assert!(fine, "{place}");
+            assert!(!page.contains("quartz is said") && !page.contains("quartz every"), "{place}");
+            // The page that asks before a right is taken away repeats the question, and knows nothing.
+            let repeats = route.path == "/dash/access/remove";
+            assert!(repeats || !page.contains(&format!(">{}<", "corp/ops")), "{place}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 2 * (dashd::ROUTES.len() - 1), "each once for each person");
+    assert_eq!(dash.everything().await, before, "nothing was done");
 }
