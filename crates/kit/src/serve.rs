@@ -148,6 +148,8 @@ pub(crate) fn state_of_secrets(context: &Context) -> DaemonSecrets {
         version: if known.is_static { Some("static".into()) } else { known.version },
         fingerprint: known.fingerprint,
         age_seconds: known.age_seconds,
+        changed_at: known.changed_at.and_then(time),
+        taken_at: known.taken_at.and_then(time),
         previous_accepted_until: known.previous_accepted_until.and_then(time),
         last_checked: known.last_checked.and_then(time),
         error: known.error,

@@ -103,6 +103,12 @@ pub struct SecretState {
     pub fingerprint: Option<String>,
     /// Seconds since this daemon took up this value.
     pub age_seconds: Option<u64>,
+    /// When its source says that this value came to be, such as the time of its file; `null` where it does not say.
+    #[serde(default)]
+    pub changed_at: Option<Timestamp>,
+    /// When this daemon took up this value.
+    #[serde(default)]
+    pub taken_at: Option<Timestamp>,
     /// Until when the value before it is accepted; `null` where none is.
     pub previous_accepted_until: Option<Timestamp>,
     /// When the source last answered for it.

@@ -5,7 +5,7 @@ use crate::{
     Name, Need, SecretStatus, Secrets,
     keeper::{AnyLive, Site, State, Trouble, Verdict, lock},
     metrics::Readings,
-    status::{self, rfc3339_text},
+    status::{self, rfc3339_millis, rfc3339_text},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,8 +43,9 @@ impl Secrets {
             let name = &need.name;
             let held = state.held.get(name);
             let known_since = held.and_then(|held| held.changed_at);
-            let age = known_since.or_else(|| state.since.get(name).copied());
-            let age = held.and(age).map(|at| wall.duration_since(at).unwrap_or_default());
+            let taken = held.and(state.since.get(name).copied());
+            let age = known_since.or(taken);
+            let age = age.map(|at| wall.duration_since(at).unwrap_or_default());
             let fingerprint = fingerprint_key.as_ref().zip(held);
             SecretStatus {
                 name: name.clone(),
@@ -54,6 +55,8 @@ impl Secrets {
                 fingerprint: fingerprint
                     .map(|(key, held)| status::fingerprint(key, name, &held.current)),
                 age_seconds: age.map(|age| age.as_secs()),
+                changed_at: known_since.map(rfc3339_millis),
+                taken_at: taken.map(rfc3339_millis),
                 previous_accepted_until: until
                     .get(name)
                     .map(|end| rfc3339_text(wall + (*end - now))),

@@ -21,6 +21,10 @@ pub struct SecretStatus {
     pub fingerprint: Option<String>,
     /// Since the source changed it, or, where the source does not tell, since it was taken.
     pub age_seconds: Option<u64>,
+    /// When the source says that it came to be, RFC 3339 to the millisecond; `None` where it does not say.
+    pub changed_at: Option<String>,
+    /// When this daemon took it up, RFC 3339 to the millisecond.
+    pub taken_at: Option<String>,
     /// Until when an earlier value is accepted, RFC 3339.
     pub previous_accepted_until: Option<String>,
     /// When its source was last asked, RFC 3339.
@@ -38,6 +42,13 @@ pub struct SecretStatus {
 pub(crate) fn rfc3339_text(at: SystemTime) -> String {
     let at = OffsetDateTime::from(at).replace_nanosecond(0);
     // Neither step fails for a time between the years 0 and 9999.
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+pub(crate) fn rfc3339_millis(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let at = at.replace_nanosecond(u32::from(at.millisecond()) * 1_000_000);
     at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 

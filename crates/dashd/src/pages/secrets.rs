@@ -199,6 +199,8 @@ mod tests {
             version: Some("1".into()),
             fingerprint: Some(print.into()),
             age_seconds: Some(3),
+            changed_at: None,
+            taken_at: None,
             previous_accepted_until: until.map(Timestamp),
             last_checked: None,
             error: error.map(str::to_owned),
