@@ -1,11 +1,13 @@
 //! A TLS listener whose connections become another's: each begins with one request that says who it is
 //! ([`ATTACH`]), and is then served what that one is to see, as a private socket is.
 //!
-//! Nothing else is answered there, and nothing before the caller is known.
+//! Nothing else is answered there, and nothing before the caller is known. Whoever is refused is noted for the audit, as
+//! at every other door.
 
 use crate::{
-    Failure, PeerCred,
+    Failure, Gate, PeerCred,
     connections::{Limits, connection},
+    ledger::Refused,
 };
 use axum::{
     Router,
@@ -18,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use proto::turn::{ATTACH, TURN_PROTOCOL};
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -46,11 +49,13 @@ pub struct Attached {
     pub closed: CancellationToken,
 }
 
-/// Serves TLS on `listener` until `stop`. `admit` says what the bearer of a token is to be served.
+/// Serves TLS on `listener` until `stop`. `admit` says what the bearer of a token is to be served; whom it refuses,
+/// `gate` notes.
 pub async fn serve_attached<A, F>(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     stop: CancellationToken,
+    gate: Gate,
     admit: A,
 ) where
     A: Fn(String) -> F + Clone + Send + Sync + 'static,
@@ -65,12 +70,12 @@ pub async fn serve_attached<A, F>(
         };
         // The semaphore is never closed; if it were, nobody could be let in.
         let Ok(place) = place else { break };
-        let stream = loop {
+        let (stream, from) = loop {
             tokio::select! {
                 () = stop.cancelled() => return drained(listener, open).await,
                 Some(_) = open.join_next() => {}
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => break stream,
+                    Ok(accepted) => break accepted,
                     // Short of descriptors, or the client is gone: the others go on.
                     Err(error) => {
                         tracing::warn!(%error, "a connection was not accepted");
@@ -80,8 +85,9 @@ pub async fn serve_attached<A, F>(
             }
         };
         let (acceptor, admit) = (acceptor.clone(), admit.clone());
+        let door = Door { gate: gate.clone(), from };
         open.spawn(async move {
-            one(stream, acceptor, admit).await;
+            one(stream, door, acceptor, admit).await;
             drop(place);
         });
     }
@@ -94,8 +100,35 @@ async fn drained(listener: TcpListener, mut open: JoinSet<()>) {
     while open.join_next().await.is_some() {}
 }
 
+/// Where somebody comes in.
+#[derive(Clone, Debug)]
+struct Door {
+    gate: Gate,
+    from: SocketAddr,
+}
+
+impl Door {
+    /// Notes that somebody is refused. That a path is none, or that nobody can say now, is no refusal.
+    fn note(&self, failure: &Failure) {
+        let status = failure.status().as_u16();
+        if !matches!(status, 401 | 403 | 409 | 410) {
+            return;
+        }
+        let why = failure.why();
+        let refused = Refused {
+            subject: why.subject.map_or("anonymous".into(), Into::into),
+            from: self.from.ip().to_canonical().to_string(),
+            route: format!("POST {ATTACH}").into(),
+            status,
+            reason: why.reason.unwrap_or_default(),
+            about: why.about.unwrap_or_default(),
+        };
+        self.gate.refuse(ATTACH, refused);
+    }
+}
+
 /// One connection.
-async fn one<A, F>(stream: TcpStream, acceptor: TlsAcceptor, admit: A)
+async fn one<A, F>(stream: TcpStream, door: Door, acceptor: TlsAcceptor, admit: A)
 where
     A: Fn(String) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Attached, Failure>> + Send + 'static,
@@ -103,7 +136,7 @@ where
     let taken: Arc<Mutex<Option<(OnUpgrade, Attached)>>> = Arc::default();
     let given = taken.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        let (admit, given) = (admit.clone(), given.clone());
+        let (admit, given, door) = (admit.clone(), given.clone(), door.clone());
         async move {
             let upgrade = hyper::upgrade::on(&mut request);
             let answer = match attach(request.uri().path(), request.headers(), admit).await {
@@ -114,7 +147,10 @@ where
                         [(header::CONNECTION, "upgrade"), (header::UPGRADE, TURN_PROTOCOL)];
                     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
                 }
-                Err(failure) => failure.into_response(),
+                Err(failure) => {
+                    door.note(&failure);
+                    failure.into_response()
+                }
             };
             Ok::<Response<Body>, Infallible>(answer)
         }

@@ -102,8 +102,9 @@ impl Failure {
         self
     }
 
-    /// Why this is refused, and who is, for the audit log alone.
-    pub(crate) fn because(mut self, reason: &'static str, subject: Option<String>) -> Self {
+    /// Why this is refused, and who is where that is proved, for the audit log alone. Never a credential.
+    #[must_use]
+    pub fn because(mut self, reason: &'static str, subject: Option<String>) -> Self {
         let why = self.why.get_or_insert_default();
         (why.reason, why.subject) = (Some(reason.into()), subject);
         self

@@ -166,14 +166,14 @@ impl Pods {
 
 /// Serves the listener until the stop.
 pub(crate) async fn serve(app: Arc<App>, listening: Listening) {
-    let stop = app.context.stop.clone();
+    let (stop, gate) = (app.context.stop.clone(), app.context.gate.clone());
     let admit = move |token| admit(app.clone(), token);
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(AT_THE_END).await;
     };
     tokio::select! {
-        () = serve_attached(listening.listener, listening.tls, stop.clone(), admit) => {}
+        () = serve_attached(listening.listener, listening.tls, stop.clone(), gate, admit) => {}
         // Whoever has not said by now who it is.
         () = late => {}
     }
@@ -185,14 +185,20 @@ async fn admit(app: Arc<App>, token: String) -> Result<Attached, Failure> {
         return Err(Failure::not_found("no turns are served here"));
     };
     let PodOfRun { turn_id, attempt, pod_uid } = pods.identify(&app, token).await?;
+    // A pod of a run is known by now, whatever becomes of it.
+    let (who, pod) = (format!("turn:{turn_id}#{attempt}"), format!("pod:{pod_uid}"));
+    let refused = |failure: Failure, reason: &'static str| {
+        failure.because(reason, Some(who.clone())).about(&pod)
+    };
     let (turn, now) = (turn_id.to_string(), app.now());
     let claimed = app.db.try_write("turn.claim", move |tx| {
         Ok::<_, Fault>(turns::claim(tx, &turn, attempt, &pod_uid, now)?)
     });
     if !claimed.await? {
-        return Err(Failure::conflict("another pod has this attempt, or it is over"));
+        let failure = Failure::conflict("another pod has this attempt, or it is over");
+        return Err(refused(failure, "another_pod"));
     }
     app.endpoints
         .of_attempt(turn_id.as_str(), attempt)
-        .ok_or_else(|| Failure::from(Fault::Gone("this attempt is over".into())))
+        .ok_or_else(|| refused(Fault::Gone("this attempt is over".into()).into(), "attempt_over"))
 }
