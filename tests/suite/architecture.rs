@@ -56,8 +56,16 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("croner", &["routd"], "schedules are routd's"),
     ("jiff", &["routd"], "time zones are those of schedules"),
     ("bollard", &["runed"], "container engines are runed's"),
-    ("kube", &["runed"], "clusters are runed's"),
-    ("k8s-openapi", &["runed"], "clusters are runed's"),
+    (
+        "kube",
+        &["runed", "provider-kubernetes"],
+        "clusters are runed's, and an operator's Secret is its provider's",
+    ),
+    (
+        "k8s-openapi",
+        &["runed", "provider-kubernetes"],
+        "clusters are runed's, and an operator's Secret is its provider's",
+    ),
     ("clap", &["arizuko"], "the command line is arizuko's"),
     (
         "axum",

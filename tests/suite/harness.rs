@@ -2,6 +2,7 @@
 
 mod browser;
 mod mount;
+mod pod;
 mod process;
 mod store;
 mod suite;
@@ -11,6 +12,7 @@ mod web;
 
 pub use browser::Browser;
 pub use mount::Mount;
+pub use pod::{Town, documents, helm, kubectl, kubernetes};
 pub use process::{eventually, is_alive, program, signal};
 pub use store::Store;
 pub use suite::{Suite, Tls, reply_of, write_private};

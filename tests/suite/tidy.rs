@@ -104,6 +104,7 @@ const PURE: &[&str] = &[
     "providers/gcp/src/external.rs",
     "providers/gcp/src/lease.rs",
     "providers/gcp/src/version.rs",
+    "providers/kubernetes/src/mounts.rs",
     "providers/vault/src/address.rs",
     "providers/vault/src/answers.rs",
     "crates/secrets/src/remote/address.rs",

@@ -3,10 +3,12 @@
 mod copies;
 mod doctor;
 mod keys;
+mod secrets;
 
 pub use copies::{Backup, Restore};
 pub use doctor::Doctor;
 pub use keys::Keys;
+pub use secrets::{InCluster, Secrets};
 
 use crate::chaos::Chaos;
 use clap::{Args, Parser, Subcommand};
@@ -182,39 +184,6 @@ pub struct Ask {
     pub timeout: Duration,
     /// The message
     pub text: String,
-}
-
-/// What to do with secrets.
-#[derive(Debug, Subcommand)]
-pub enum Secrets {
-    /// What every daemon has; never a value
-    Status,
-    /// Read the configured sources as each daemon would, and explain every problem
-    Check,
-    /// Have every daemon read its sources again, now
-    Refresh,
-    /// Write a value, given on standard input, where the source can be written
-    Set {
-        /// The secret's name
-        name: String,
-    },
-    /// Replace a secret that arizuko makes itself by a new random value, and wait until it is in use
-    Rotate {
-        /// The secret's name
-        name: String,
-        /// Somebody else has the old value: refuse it, and all that was made with it, at once
-        #[arg(long)]
-        leaked: bool,
-    },
-    /// Accept only the current value of a secret from now on
-    Forget {
-        /// The secret's name
-        name: String,
-    },
-    /// Seal everything in the databases anew, each under a new key
-    Rekey,
-    /// Make the secrets of a new instance in whatever source can be written
-    Init,
 }
 
 /// What to do with folders.

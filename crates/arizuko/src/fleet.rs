@@ -7,7 +7,7 @@ use crate::{
 };
 use kit::{PeerError, chain};
 use proto::{
-    Daemon, Nothing, authd,
+    Daemon, Nothing, Timestamp, authd,
     kit::{
         DaemonSecrets, DatabaseKey, FORGET_SECRET, ForgetSecret, REFRESH_SECRETS, SECRETS,
         SecretState,
@@ -15,7 +15,7 @@ use proto::{
     routd,
 };
 use secrets::Name;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
 /// How long a daemon waits for a source that does not answer, before it says so.
@@ -33,16 +33,22 @@ pub enum Ask<'a> {
 }
 
 /// The answers.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Fleet {
+    /// When they were asked, by this machine's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
     /// Of those that answered.
     pub daemons: Vec<DaemonSecrets>,
     /// Those that this instance may do without, and that do not run.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_running: Vec<Daemon>,
     /// Why the others did not.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreachable: BTreeMap<Daemon, String>,
+    /// Which values of `SECRETS_KEY` open each database, by their ids; none where that was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<DatabaseKey>,
 }
 
 impl Fleet {
@@ -55,7 +61,7 @@ impl Fleet {
     /// Asks these daemons, all at the same time.
     pub async fn ask_some(session: &Session, daemons: &[Daemon], ask: Ask<'_>) -> Self {
         let asks = daemons.iter().map(|daemon| one(session, *daemon, ask));
-        let mut fleet = Self::default();
+        let mut fleet = Self { asked_at: Some(kit::Clock::real().now()), ..Self::default() };
         for (daemon, answer) in daemons.iter().zip(futures::future::join_all(asks).await) {
             match answer {
                 Ok(secrets) => fleet.daemons.push(secrets),
@@ -80,6 +86,12 @@ impl Fleet {
     /// The state of `name` in `daemon`, if it has it.
     pub fn of<'a>(&'a self, daemon: Daemon, name: &'a Name) -> Option<&'a SecretState> {
         self.users(name).find(|(user, _)| *user == daemon).map(|(_, state)| state)
+    }
+
+    /// What `daemon` says of `name`, also where no source of its has it; `None` where it has no use for it.
+    pub fn said_of(&self, daemon: Daemon, name: &Name) -> Option<&SecretState> {
+        let of = self.daemons.iter().find(|of| of.daemon == daemon)?;
+        of.secrets.iter().find(|secret| secret.name == name.as_str())
     }
 
     /// What is said of `name` alone.

@@ -13,6 +13,8 @@ mod fleet;
 mod instance;
 mod issued;
 mod lock;
+#[cfg(feature = "kubernetes")]
+mod mounted;
 mod output;
 mod rotation;
 mod session;

@@ -464,21 +464,26 @@ pub async fn opens_all(session: &Session, key: &Secret) -> Result<bool, Failure>
     Ok(not_opened_by(session, key).await?.is_empty())
 }
 
-fn key_id(key: &Secret) -> Result<String, Failure> {
+/// The id of a `SECRETS_KEY`, which tells nothing about it.
+///
+/// # Errors
+/// It is none.
+pub fn key_id(key: &Secret) -> Result<String, Failure> {
     let key = SecretsKey::new(key);
     let key = key.map_err(|reason| Failure::new(Exit::Config, format!("SECRETS_KEY: {reason}")))?;
     Ok(key.id().to_owned())
 }
 
 /// Whether a daemon has what it had: by the fingerprint, or, before it has one, by the version.
-fn is_same(before: &SecretState, now: &SecretState) -> bool {
+pub fn is_same(before: &SecretState, now: &SecretState) -> bool {
     match (&before.fingerprint, &now.fingerprint) {
         (Some(before), Some(now)) => before == now,
         _ => before.version == now.version,
     }
 }
 
-fn unchanged(mut failure: Failure) -> Failure {
+/// The same failure, which says that nothing was changed.
+pub fn unchanged(mut failure: Failure) -> Failure {
     failure.line.push_str("; nothing was changed");
     failure
 }

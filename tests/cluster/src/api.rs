@@ -1,9 +1,14 @@
 //! The API: which path and verb means what, and what is done.
 
+mod changes;
+mod kinds;
+
+pub use changes::completed;
+
 use crate::faults::Fault;
 use crate::store::{Change, Key, Since, has_fields, selected, status};
 use crate::wire::Body;
-use crate::{Shared, controllers, lock, runtime};
+use crate::{Shared, controllers, exec, lock, runtime};
 use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
@@ -16,14 +21,6 @@ use std::time::Duration;
 /// How often a watch that asked for them is given a bookmark.
 const BOOKMARK: Duration = Duration::from_secs(5);
 
-/// The kinds that there are: resource, kind, group and version, namespaced, short name.
-const KINDS: &[(&str, &str, &str, bool)] = &[
-    ("pods", "Pod", "v1", true),
-    ("jobs", "Job", "batch/v1", true),
-    ("runtimeclasses", "RuntimeClass", "node.k8s.io/v1", false),
-    ("tokenreviews", "TokenReview", "authentication.k8s.io/v1", false),
-];
-
 /// A request, understood.
 #[derive(Debug)]
 pub struct Asked {
@@ -33,6 +30,8 @@ pub struct Asked {
     pub name: String,
     pub subresource: String,
     query: HashMap<String, String>,
+    /// What `exec` is to run.
+    words: Vec<String>,
     body: Value,
     path: String,
 }
@@ -46,11 +45,12 @@ pub enum Done {
 
 impl Asked {
     pub fn read(method: &str, path: &str, query: &str, body: &[u8]) -> Option<Self> {
-        let query: HashMap<String, String> = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (decoded(name), decoded(value)))
-            .collect();
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (decoded(name), decoded(value))).collect();
+        let words = pairs.iter().filter(|(name, _)| name == "command");
+        let words = words.map(|(_, word)| word.clone()).collect();
+        let query: HashMap<String, String> = pairs.into_iter().collect();
         let body = match body {
             [] => Value::Null,
             body => serde_json::from_slice(body).ok()?,
@@ -63,11 +63,15 @@ impl Asked {
             name: String::new(),
             subresource: String::new(),
             query,
+            words,
             body,
             path: path.to_owned(),
         };
         let rest = match parts.as_slice() {
-            ["version"] | ["api"] | ["apis"] | ["api", "v1"] | ["apis", _, _] => {
+            ["version" | "api" | "apis"]
+            | ["api", "v1"]
+            | ["apis", _, _]
+            | ["openapi", "v3", ..] => {
                 asked.verb = "get".into();
                 asked.resource = "version".into();
                 return Some(asked);
@@ -77,6 +81,7 @@ impl Asked {
             _ => return None,
         };
         let rest = match rest {
+            // A namespace is also an object of its own.
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => {
                 asked.namespace = (*namespace).into();
                 rest
@@ -97,7 +102,7 @@ impl Asked {
             _ => "update",
         }
         .into();
-        KINDS.iter().any(|(name, ..)| *name == asked.resource).then_some(asked)
+        kinds::find(&asked.resource).map(|_| asked)
     }
 
     /// Such as `pods/log`.
@@ -108,7 +113,12 @@ impl Asked {
         }
     }
 
-    fn key(&self) -> Key {
+    /// The command that `exec` is to run.
+    pub fn command(&self) -> exec::Asked {
+        exec::Asked { words: self.words.clone(), container: self.query("container").to_owned() }
+    }
+
+    pub fn key(&self) -> Key {
         Key::of(&self.resource, &self.namespace, &self.name)
     }
 
@@ -117,8 +127,7 @@ impl Asked {
     }
 
     fn kind(&self) -> (&'static str, &'static str) {
-        let found = KINDS.iter().find(|(name, ..)| *name == self.resource);
-        found.map_or(("", ""), |(_, kind, version, _)| (*kind, *version))
+        kinds::find(&self.resource).map_or(("", ""), |found| (found.kind, found.version))
     }
 
     fn fits(&self, object: &Value) -> bool {
@@ -157,12 +166,17 @@ fn decoded(text: &str) -> String {
 /// Does what was asked.
 pub async fn act(shared: &Arc<Shared>, asked: &Asked, fault: Option<Fault>) -> Done {
     if asked.resource == "version" {
-        return Done::Object(200, discovery(&asked.path));
+        return match kinds::discovery(&asked.path) {
+            Some(found) => Done::Object(200, found),
+            None => Done::Object(404, status(404, "NotFound", "404 page not found")),
+        };
     }
     match (asked.verb.as_str(), asked.full_resource().as_str()) {
         ("get", "pods/log") => log(shared, asked).await,
         ("create", "tokenreviews") => Done::Object(201, review(shared, &asked.body)),
         ("create", "jobs") => create(shared, asked),
+        ("create", kind) => changes::create(shared, asked, kind),
+        ("patch", _) => changes::patch(shared, asked),
         ("get", _) => match shared.store.get(&asked.key()) {
             Some(object) => Done::Object(200, object),
             None => asked.not_found(),
@@ -262,12 +276,21 @@ struct Watching {
 fn watch(shared: &Arc<Shared>, asked: &Asked, fault: Option<Fault>) -> Done {
     let (found, now) = shared.store.list(&asked.resource, &asked.namespace);
     let mut waiting = VecDeque::new();
+    // A list by way of a watch (KEP-3157): all that there is, and a bookmark that says so.
+    let lists = is_true(asked.query("sendInitialEvents"));
     let version = match asked.query("resourceVersion").parse::<u64>() {
-        Ok(version) if version > 0 => version,
+        Ok(version) if version > 0 && !lists => version,
         _ => {
             let added = |object: Value| json!({"type": "ADDED", "object": object});
             let fit = found.into_iter().map(|(_, object)| object).filter(|o| asked.fits(o));
             waiting.extend(fit.map(added));
+            if lists {
+                let (kind, group) = asked.kind();
+                let end = json!({"k8s.io/initial-events-end": "true"});
+                let metadata = json!({"resourceVersion": now.to_string(), "annotations": end});
+                let object = json!({"kind": kind, "apiVersion": group, "metadata": metadata});
+                waiting.push_back(json!({"type": "BOOKMARK", "object": object}));
+            }
             now
         }
     };
@@ -374,7 +397,7 @@ fn review(shared: &Shared, asked: &Value) -> Value {
     let known = lock(&shared.tokens).get(token).cloned();
     let audiences: Vec<&str> =
         spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let (api, _) = ("https://kubernetes.default.svc", ());
+    let api = crate::AUDIENCE;
     let status = match known {
         None => json!({"authenticated": false, "error": "invalid bearer token"}),
         Some(who) => {
@@ -416,37 +439,5 @@ async fn log(shared: &Arc<Shared>, asked: &Asked) -> Done {
         let message = format!("container in pod \"{}\" is waiting to start", asked.name);
         return Done::Object(400, status(400, "BadRequest", &message));
     }
-    Done::Text(runtime::log(shared, &pod).await)
-}
-
-fn discovery(path: &str) -> Value {
-    let resources = |group: &str| -> Value {
-        let own = KINDS.iter().filter(|(_, _, version, _)| *version == group);
-        let list: Vec<Value> = own
-            .map(|(name, kind, _, namespaced)| {
-                json!({
-                    "name": name, "singularName": kind.to_lowercase(), "kind": kind,
-                    "namespaced": namespaced, "verbs": ["create", "delete", "get", "list", "watch"],
-                })
-            })
-            .collect();
-        json!({
-            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": list,
-        })
-    };
-    let group = |name: &str, version: &str| {
-        let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
-        json!({"name": name, "versions": [version], "preferredVersion": version})
-    };
-    match path.trim_end_matches('/') {
-        "/api" => json!({"kind": "APIVersions", "versions": ["v1"]}),
-        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [
-            group("batch", "v1"), group("node.k8s.io", "v1"), group("authentication.k8s.io", "v1"),
-        ]}),
-        "/version" => json!({
-            "major": "1", "minor": "33", "gitVersion": "v1.33.0", "platform": "linux/amd64",
-            "gitCommit": "", "gitTreeState": "clean", "buildDate": "", "goVersion": "", "compiler": "gc",
-        }),
-        path => resources(path.trim_start_matches("/apis/").trim_start_matches("/api/")),
-    }
+    Done::Text(runtime::log(shared, &pod, asked.query("container")).await)
 }

@@ -1,7 +1,7 @@
 //! The controllers: a pod for each Job, the Job's status, its time to live, and what goes when its owner goes.
 
-use crate::Shared;
 use crate::store::Key;
+use crate::{Shared, deployments};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -28,6 +28,7 @@ pub async fn run(shared: std::sync::Arc<Shared>) {
     loop {
         news.mark_unchanged();
         reconcile(&shared, &mut memory);
+        deployments::reconcile(&shared);
         let _quiet = tokio::time::timeout(TICK, news.changed()).await.is_err();
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::controllers::delete_pod;
 use crate::store::Key;
-use crate::{Shared, lock, runtime};
+use crate::{Shared, lock, runtime, service};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -57,7 +57,11 @@ pub async fn run(shared: Arc<Shared>) {
                 continue;
             }
             taken.insert(uid);
-            tasks.spawn(of_pod(shared.clone(), key));
+            if service::is_one(&pod) {
+                tasks.spawn(service::of_pod(shared.clone(), key));
+            } else {
+                tasks.spawn(of_pod(shared.clone(), key));
+            }
         }
         while tasks.try_join_next().is_some() {}
         let _quiet = tokio::time::timeout(Duration::from_secs(1), news.changed()).await.is_err();
@@ -83,16 +87,21 @@ fn unplaced(shared: &Shared, key: &Key, pod: &Value) {
     });
 }
 
-/// One pod, from its node to its end.
-async fn of_pod(shared: Arc<Shared>, key: Key) {
-    let placed = shared.store.change(&key, |pod| {
+/// Gives a pod to the node.
+pub fn placed(shared: &Shared, key: &Key) -> Option<Value> {
+    shared.store.change(key, |pod| {
         pod["spec"]["nodeName"] = "node-1".into();
+        pod["status"]["phase"] = "Pending".into();
         pod["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "True"}]);
         pod["status"]["startTime"] = crate::now().into();
         pod["status"]["hostIP"] = "127.0.0.1".into();
         true
-    });
-    let Some(pod) = placed else { return };
+    })
+}
+
+/// One pod, from its node to its end.
+async fn of_pod(shared: Arc<Shared>, key: Key) {
+    let Some(pod) = placed(&shared, &key) else { return };
     let placed_at = Instant::now();
     waiting(&shared, &key, "ContainerCreating", "");
     let name = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned();
@@ -100,17 +109,13 @@ async fn of_pod(shared: Arc<Shared>, key: Key) {
         delete_pod(&shared, &key, Some(0));
         return;
     };
-    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-    let begun = runtime::begin(&shared, &pod, &image, |audience| {
-        shared.issue(account, audience, &key.name, &uid)
-    });
-    let mut container = match begun.await {
+    let mut container = match runtime::begin(&shared, &key, &pod, &image).await {
         Ok(container) => container,
         Err(why) => {
             let exit = Exit { code: 128, no_start: Some(why), ..Exit::default() };
             ended(&shared, &key, &exit, None);
-            return removed(&shared, &key).await;
+            return removed(&shared, &key, &pod).await;
         }
     };
     shared.started.fetch_add(1, Ordering::SeqCst);
@@ -144,19 +149,19 @@ async fn of_pod(shared: Arc<Shared>, key: Key) {
     lock(&shared.exits).push(exit.code);
     let reason = late.then_some("DeadlineExceeded");
     ended_since(&shared, &key, &exit, reason, &began);
-    removed(&shared, &key).await;
+    removed(&shared, &key, &pod).await;
 }
 
-/// Waits until a pod's end is asked for, and removes it then.
-async fn removed(shared: &Shared, key: &Key) {
+/// Waits until a pod's end is asked for, and removes it then, and what is left of it on the node also where somebody
+/// else removed it.
+async fn removed(shared: &Shared, key: &Key, pod: &Value) {
     asked_to_end(shared, key).await;
-    if let Some(pod) = shared.store.remove(key) {
-        runtime::forget(shared, &pod).await;
-    }
+    shared.store.remove(key);
+    runtime::forget(shared, pod).await;
 }
 
 /// Returns once somebody asked for the end of a pod, or it is gone.
-async fn asked_to_end(shared: &Shared, key: &Key) {
+pub async fn asked_to_end(shared: &Shared, key: &Key) {
     let mut news = shared.store.news();
     loop {
         news.mark_unchanged();
@@ -182,7 +187,7 @@ fn waiting(shared: &Shared, key: &Key, reason: &str, message: &str) {
 }
 
 /// The image, once it is there. None when the pod's end was asked for before.
-async fn image(shared: &Shared, key: &Key, name: &str) -> Option<Image> {
+pub async fn image(shared: &Shared, key: &Key, name: &str) -> Option<Image> {
     if let Some(image) = shared.options.images.get(name) {
         return Some(image.clone());
     }

@@ -1,8 +1,9 @@
 //! A Kubernetes cluster for tests, on this machine: the API as it is on the wire, the controllers of Jobs, and a small
-//! stand-in for the kubelet, which runs a pod's command as a process or in a container of a Docker engine.
+//! stand-in for the kubelet, which runs a pod's command as a process or in a container of a Docker engine, and projects
+//! Secrets into a pod's volumes.
 //!
-//! What it does not do, nobody here takes for granted: it has the resources that agents' pods need, and no admission,
-//! no quotas, no events, no nodes but one. Clients that nobody here wrote talk to it in runed's
+//! What it does not do, nobody here takes for granted: it knows agents' pods and the suite's own, and has no admission,
+//! no quotas, no events, no networks, no nodes but one. Clients that nobody here wrote talk to it in runed's
 //! tests (`kubernetes/clients.rs`).
 
 #![allow(
@@ -15,10 +16,14 @@
 
 mod api;
 mod controllers;
+mod deployments;
+mod exec;
 mod faults;
 mod kubelet;
 mod runtime;
+mod service;
 mod store;
+mod volumes;
 mod wire;
 
 pub use faults::{Fault, Faults};
@@ -28,7 +33,7 @@ pub use store::Key;
 
 use rand::Rng;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -41,6 +46,13 @@ use time::format_description::well_known::Rfc3339;
 pub const NAMESPACE: &str = "arizuko";
 /// The service account of runed.
 pub const ACCOUNT: &str = "system:serviceaccount:arizuko:arizuko";
+/// Somebody who may change the suite's secrets, and nothing else.
+pub const OPERATOR: &str = "operator";
+/// Somebody who may read Secrets and pods.
+pub const VIEWER: &str = "viewer";
+
+/// For whom a token is that is for the API itself.
+const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// How a cluster is to be.
 #[derive(Clone, Debug)]
@@ -57,11 +69,37 @@ pub struct Options {
     pub node: Vec<(String, String)>,
     /// RuntimeClasses.
     pub classes: Vec<String>,
+    /// The address of this machine that stands for a lasting pod's own and for its Services'.
+    pub address: String,
+    /// What containers of lasting pods are told beyond their specification, by their names: where to listen, since
+    /// processes share this machine's network.
+    pub told: BTreeMap<String, Vec<(String, String)>>,
+    /// How many times faster than a real one the kubelet looks at volumes.
+    pub speed: u32,
+}
+
+impl Default for Options {
+    /// Processes, and nothing in it.
+    fn default() -> Self {
+        Self {
+            runtime: Runtime::Process,
+            images: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            pod_pids: 512,
+            node: Vec::new(),
+            classes: Vec::new(),
+            address: "127.0.0.1".into(),
+            told: BTreeMap::new(),
+            speed: 1,
+        }
+    }
 }
 
 /// A request that was let in or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
+    /// Whose it was.
+    pub user: String,
     /// `create`, `get`, `list`, `watch`, `delete`.
     pub verb: String,
     /// Such as `pods` or `pods/log`.
@@ -78,7 +116,7 @@ struct Shared {
     /// Tokens and whom they are.
     tokens: Mutex<HashMap<String, Identity>>,
     faults: Mutex<Faults>,
-    /// Calls of runed's account.
+    /// Calls of everybody but the administrator.
     calls: Mutex<Vec<Call>>,
     /// Pods too many that the next Job gets.
     twins: AtomicU32,
@@ -90,7 +128,26 @@ struct Shared {
     started: AtomicU64,
     /// The codes with which containers have ended, in order.
     exits: Mutex<Vec<i64>>,
+    /// The ids of pods of which a container may be left on the node.
+    on_node: Mutex<HashSet<String>>,
+    /// Tokens that were projected into volumes, by the pod's id and the audience.
+    projected: Mutex<HashMap<(String, String), String>>,
+    /// What the containers of lasting pods are made of, by the pod's id and their names.
+    containers: Mutex<HashMap<(String, String), (runtime::Recipe, Image)>>,
+    /// Somebody who writes the Secret behind the back of whoever writes it next.
+    meddling: Mutex<Option<Meddling>>,
+    /// The certificate of the API.
+    ca: String,
     address: SocketAddr,
+}
+
+/// What somebody else does to an object just before the next patch of it arrives.
+struct Meddling(Box<dyn FnMut(&mut Value) + Send>);
+
+impl std::fmt::Debug for Meddling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meddling")
+    }
 }
 
 /// Whose a token is.
@@ -106,7 +163,6 @@ pub struct Cluster {
     shared: Arc<Shared>,
     place: tempfile::TempDir,
     runtime: Option<tokio::runtime::Runtime>,
-    ca: String,
 }
 
 impl Cluster {
@@ -120,10 +176,12 @@ impl Cluster {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let identity = |username: &str| Identity { username: username.into(), pod: None };
-        let tokens = [("admin".into(), identity("admin")), ("runed".into(), identity(ACCOUNT))];
+        let tokens = ["admin", OPERATOR, VIEWER].map(|name| (name.to_owned(), identity(name)));
+        let mut tokens = HashMap::from(tokens);
+        tokens.insert("runed".into(), identity(ACCOUNT));
         let shared = Arc::new(Shared {
             store: Store::new(),
-            tokens: Mutex::new(tokens.into()),
+            tokens: Mutex::new(tokens),
             faults: Mutex::default(),
             calls: Mutex::default(),
             twins: AtomicU32::new(0),
@@ -131,6 +189,11 @@ impl Cluster {
             running: Mutex::default(),
             started: AtomicU64::new(0),
             exits: Mutex::default(),
+            on_node: Mutex::default(),
+            projected: Mutex::default(),
+            containers: Mutex::default(),
+            meddling: Mutex::default(),
+            ca: made.cert.pem(),
             address: listener.local_addr().unwrap(),
             options,
         });
@@ -145,7 +208,7 @@ impl Cluster {
         runtime.spawn(wire::serve(shared.clone(), listener, cert, key));
         runtime.spawn(controllers::run(shared.clone()));
         runtime.spawn(kubelet::run(shared.clone()));
-        let cluster = Self { shared, place, runtime: Some(runtime), ca: made.cert.pem() };
+        let cluster = Self { shared, place, runtime: Some(runtime) };
         cluster.write_account();
         cluster
     }
@@ -158,20 +221,24 @@ impl Cluster {
     fn write_account(&self) {
         let dir = self.account_dir();
         std::fs::create_dir_all(&dir).unwrap();
-        for (name, text) in [("token", "runed"), ("namespace", NAMESPACE), ("ca.crt", &self.ca)] {
+        for (name, text) in
+            [("token", "runed"), ("namespace", NAMESPACE), ("ca.crt", &self.shared.ca)]
+        {
             std::fs::write(dir.join(name), text).unwrap();
         }
-        let config = serde_json::json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {
-                "server": self.url(), "certificate-authority": dir.join("ca.crt"),
-            }}],
-            "users": [{"name": "admin", "user": {"token": "admin"}}],
-            "contexts": [{"name": "test", "context": {
-                "cluster": "test", "user": "admin", "namespace": NAMESPACE,
-            }}],
-        });
-        std::fs::write(self.kubeconfig(), config.to_string()).unwrap();
+        for user in ["admin", OPERATOR, VIEWER] {
+            let config = serde_json::json!({
+                "apiVersion": "v1", "kind": "Config", "current-context": "test",
+                "clusters": [{"name": "test", "cluster": {
+                    "server": self.url(), "certificate-authority": dir.join("ca.crt"),
+                }}],
+                "users": [{"name": user, "user": {"token": user}}],
+                "contexts": [{"name": "test", "context": {
+                    "cluster": "test", "user": user, "namespace": NAMESPACE,
+                }}],
+            });
+            std::fs::write(self.kubeconfig_of(user), config.to_string()).unwrap();
+        }
     }
 
     /// The directory with runed's account: `token`, `ca.crt`, `namespace`.
@@ -181,7 +248,36 @@ impl Cluster {
 
     /// The configuration of an administrator's client. It is JSON, which is YAML.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.place.path().join("kubeconfig")
+        self.kubeconfig_of("admin")
+    }
+
+    /// The same of another user: [`OPERATOR`] or [`VIEWER`].
+    pub fn kubeconfig_of(&self, user: &str) -> PathBuf {
+        self.place.path().join(format!("kubeconfig-{user}"))
+    }
+
+    /// Adds an object, as `kubectl create` does; what became of it.
+    pub fn create(&self, resource: &str, object: Value) -> Value {
+        self.shared.store.create(resource, NAMESPACE, api::completed(resource, object)).unwrap()
+    }
+
+    /// Changes an object at once.
+    pub fn change(&self, resource: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let changed = self.shared.store.change(&Key::of(resource, NAMESPACE, name), |object| {
+            change(object);
+            true
+        });
+        assert!(changed.is_some(), "there is no {resource} {name}");
+    }
+
+    /// Has somebody else change the object of the next patch just before it arrives.
+    pub fn meddle(&self, change: impl FnMut(&mut Value) + Send + 'static) {
+        *lock(&self.shared.meddling) = Some(Meddling(Box::new(change)));
+    }
+
+    /// Where the kubelet keeps a volume of a pod.
+    pub fn volume(&self, pod: &Value, name: &str) -> PathBuf {
+        volumes::place(&self.shared, pod).join(name)
     }
 
     /// What goes wrong from now on.
@@ -225,7 +321,7 @@ impl Cluster {
         lock(&self.shared.exits).clone()
     }
 
-    /// The calls of runed's account so far.
+    /// The calls of everybody but the administrator so far.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.shared.calls).clone()
     }

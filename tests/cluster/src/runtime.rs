@@ -5,14 +5,16 @@
 //! as where a network policy lets agents reach nothing.
 
 mod docker;
+mod environment;
 
 use crate::kubelet::{Exit, Image};
-use crate::{Shared, lock};
+use crate::store::Key;
+use crate::{Shared, lock, volumes};
 use docker::Docker;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -41,6 +43,8 @@ pub struct Mounted {
 /// What a container is made of, apart from its image.
 #[derive(Clone, Debug)]
 pub struct Recipe {
+    /// In place of the image's entry point.
+    pub command: Vec<String>,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub dir: String,
@@ -54,58 +58,57 @@ pub enum Container {
     Docker(Docker),
 }
 
-fn dir(shared: &Shared, pod: &Value) -> PathBuf {
-    shared.place.join("pods").join(pod["metadata"]["uid"].as_str().unwrap_or_default())
+/// Lays out a pod's volumes, and starts its one container.
+pub async fn begin(
+    shared: &Shared,
+    key: &Key,
+    pod: &Value,
+    image: &Image,
+) -> Result<Container, String> {
+    let failed = |error: std::io::Error| format!("volumes: {error}");
+    let volumes = volumes::lay_out(shared, key, pod).map_err(failed)?;
+    let container = &pod["spec"]["containers"][0];
+    let recipe = recipe(shared, key, pod, container, &volumes).map_err(failed)?;
+    start(shared, pod, image, &recipe).await
 }
 
-/// Lays out a pod's volumes, and starts its container.
-pub async fn begin(
+/// Starts a container.
+pub async fn start(
     shared: &Shared,
     pod: &Value,
     image: &Image,
-    token: impl Fn(&str) -> String,
+    recipe: &Recipe,
 ) -> Result<Container, String> {
-    let recipe = recipe(shared, pod, token).map_err(|error| format!("volumes: {error}"))?;
     match image {
         Image::Program { program, name, args } => {
-            process(program, name, args, &recipe).map_err(|error| error.to_string())
+            process(program, name, args, recipe).map_err(|error| error.to_string())
         }
         Image::Docker(image) => {
-            let made = Docker::start(shared, pod, image, &recipe).await;
+            let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+            lock(&shared.on_node).insert(uid.to_owned());
+            let made = Docker::start(shared, pod, image, recipe).await;
             made.map(Container::Docker)
         }
     }
 }
 
-fn recipe(shared: &Shared, pod: &Value, token: impl Fn(&str) -> String) -> std::io::Result<Recipe> {
-    let place = dir(shared, pod);
+/// What a container is made of. A Secret or a ConfigMap that its environment needs and that is not there is an error.
+pub fn recipe(
+    shared: &Shared,
+    key: &Key,
+    pod: &Value,
+    container: &Value,
+    volumes: &BTreeMap<String, PathBuf>,
+) -> std::io::Result<Recipe> {
+    let place = volumes::place(shared, pod);
     fs::create_dir_all(&place)?;
-    let container = &pod["spec"]["containers"][0];
     let mut mounts = Vec::new();
     for mount in container["volumeMounts"].as_array().into_iter().flatten() {
         let name = mount["name"].as_str().unwrap_or_default();
-        let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
-        let Some(volume) = volumes.find(|volume| volume["name"] == name) else {
+        let Some(source) = volumes.get(name) else {
             return Err(std::io::Error::other(format!("no volume {name}")));
         };
-        let scratch = volume["persistentVolumeClaim"].is_null();
-        let mut source = if let Some(claim) = volume["persistentVolumeClaim"]["claimName"].as_str()
-        {
-            let claim = shared.options.claims.get(claim);
-            claim.cloned().ok_or_else(|| std::io::Error::other("no such claim"))?
-        } else {
-            place.join(name)
-        };
-        if scratch {
-            fs::create_dir_all(&source)?;
-            fs::set_permissions(&source, fs::Permissions::from_mode(0o1777))?;
-        }
-        for one in volume["projected"]["sources"].as_array().into_iter().flatten() {
-            let one = &one["serviceAccountToken"];
-            let file = source.join(one["path"].as_str().unwrap_or("token"));
-            fs::write(&file, token(one["audience"].as_str().unwrap_or_default()))?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o444))?;
-        }
+        let mut source = source.clone();
         source.extend(mount["subPath"].as_str());
         mounts.push(Mounted {
             target: mount["mountPath"].as_str().unwrap_or_default().to_owned(),
@@ -113,46 +116,59 @@ fn recipe(shared: &Shared, pod: &Value, token: impl Fn(&str) -> String) -> std::
             read_only: mount["readOnly"] == true,
         });
     }
-    let strings = |list: &Value| -> Vec<String> {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    let env = environment::of(shared, key, pod, container)?;
+    let expanded = |list: &Value| -> Vec<String> {
+        let words = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.map(|word| environment::expanded(word, &env)).collect()
     };
-    let mut env: Vec<(String, String)> = container["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| {
-            (
-                one["name"].as_str().unwrap_or_default().to_owned(),
-                one["value"].as_str().unwrap_or_default().to_owned(),
-            )
-        })
-        .collect();
-    // The kubelet adds these to every container, whatever the pod says of service links.
-    let (host, port) = (shared.address.ip(), shared.address.port());
-    for (name, value) in [
-        ("KUBERNETES_SERVICE_HOST", host.to_string()),
-        ("KUBERNETES_SERVICE_PORT", port.to_string()),
-        ("KUBERNETES_SERVICE_PORT_HTTPS", port.to_string()),
-        ("KUBERNETES_PORT", format!("tcp://{host}:{port}")),
-        ("KUBERNETES_PORT_443_TCP", format!("tcp://{host}:{port}")),
-        ("KUBERNETES_PORT_443_TCP_PROTO", "tcp".into()),
-        ("KUBERNETES_PORT_443_TCP_PORT", port.to_string()),
-        ("KUBERNETES_PORT_443_TCP_ADDR", host.to_string()),
-    ] {
-        env.push((name.into(), value));
-    }
+    let (command, args) = (expanded(&container["command"]), expanded(&container["args"]));
     Ok(Recipe {
-        args: strings(&container["args"]),
+        command,
+        args,
         env,
         dir: container["workingDir"].as_str().unwrap_or("/").to_owned(),
         mounts,
-        log: place.join("log"),
+        log: place.join(match container["name"].as_str() {
+            Some("agent") | None => "log".to_owned(),
+            Some(name) => format!("{name}.log"),
+        }),
     })
 }
 
+/// A command in a container that is a process: the image's program under any of its names, or another of this machine.
+pub fn command(image: &Image, recipe: &Recipe, words: &[String]) -> Result<Command, String> {
+    let Image::Program { program, .. } = image else { return Err("no commands here".into()) };
+    let first = words.first().ok_or("no command")?;
+    let name = first.rsplit('/').next().unwrap_or_default();
+    let ours = program.file_name().is_some_and(|own| own == name);
+    let mut command = Command::new(if ours { program.as_os_str() } else { first.as_ref() });
+    if !ours
+        && std::process::Command::new("which")
+            .arg(first)
+            .output()
+            .is_ok_and(|out| !out.status.success())
+    {
+        return Err(format!("exec: \"{first}\": executable file not found in $PATH"));
+    }
+    command.args(words.iter().skip(1)).current_dir(recipe.here(&recipe.dir));
+    recipe.surround(&mut command);
+    Ok(command)
+}
+
 impl Recipe {
-    /// A path of the container, as this machine has it.
+    /// Gives a process the container's environment and no other.
+    fn surround(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(self.env.iter().map(|(name, value)| (name, self.here(value))));
+    }
+
+    /// A path of the container, as this machine has it, also as a URL.
     fn here(&self, text: &str) -> String {
+        if let Some(path) = text.strip_prefix("file://") {
+            return format!("file://{}", self.here(path));
+        }
         let mount = self.mounts.iter().find(|mount| {
             text.strip_prefix(&mount.target)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -172,13 +188,14 @@ fn process(
 ) -> std::io::Result<Container> {
     let log = fs::OpenOptions::new().create(true).append(true).open(&recipe.log)?;
     let mut command = Command::new(program);
+    match recipe.command.first() {
+        // Such as a daemon's own name, of a program that has many.
+        Some(own) => command.arg0(own).args(&recipe.command[1..]),
+        None => command.arg0(name).args(args),
+    };
+    recipe.surround(&mut command);
     command
-        .arg0(name)
-        .args(args)
         .args(recipe.args.iter().map(|arg| recipe.here(arg)))
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .envs(recipe.env.iter().map(|(name, value)| (name, recipe.here(value))))
         .current_dir(recipe.here(&recipe.dir))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -235,9 +252,12 @@ impl Container {
 }
 
 /// What a pod's container has written.
-pub async fn log(shared: &Shared, pod: &Value) -> Vec<u8> {
+pub async fn log(shared: &Shared, pod: &Value, container: &str) -> Vec<u8> {
     match shared.options.runtime {
-        Runtime::Process => fs::read(dir(shared, pod).join("log")).unwrap_or_default(),
+        Runtime::Process => {
+            let name = if container.is_empty() { "log".into() } else { format!("{container}.log") };
+            fs::read(volumes::place(shared, pod).join(name)).unwrap_or_default()
+        }
         Runtime::Docker => docker::log(pod).await,
     }
 }
@@ -246,16 +266,14 @@ pub async fn log(shared: &Shared, pod: &Value) -> Vec<u8> {
 pub async fn forget(shared: &Shared, pod: &Value) {
     if shared.options.runtime == Runtime::Docker {
         docker::forget(pod).await;
+        lock(&shared.on_node).remove(pod["metadata"]["uid"].as_str().unwrap_or_default());
     }
 }
 
 /// Ends everything that is left.
 pub fn clear(shared: &Shared) {
     if shared.options.runtime == Runtime::Docker {
-        let uids = shared.store.list("pods", "").0;
-        let uids = uids.iter().filter_map(|(_, pod)| pod["metadata"]["uid"].as_str());
-        let mut left: Vec<String> = uids.map(str::to_owned).collect();
-        left.extend(lock(&shared.running).keys().cloned());
+        let left: Vec<String> = lock(&shared.on_node).iter().cloned().collect();
         docker::clear(&left);
     }
 }

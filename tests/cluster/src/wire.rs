@@ -3,12 +3,14 @@
 use crate::api::{self, Done};
 use crate::faults::Fault;
 use crate::store::status;
-use crate::{ACCOUNT, Call, Identity, Shared, lock};
+use crate::{ACCOUNT, Call, Identity, OPERATOR, Shared, VIEWER, exec, lock};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -60,7 +62,8 @@ pub async fn serve(
                     let service = service_fn(move |request| answer(shared.clone(), request));
                     let connection = hyper::server::conn::http1::Builder::new();
                     // One that is lost on purpose ends with an error.
-                    let _lost = connection.serve_connection(TokioIo::new(stream), service).await;
+                    let served = connection.serve_connection(TokioIo::new(stream), service);
+                    let _lost = served.with_upgrades().await;
                 });
             }
         }
@@ -68,7 +71,8 @@ pub async fn serve(
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let upgrade = head.extensions.remove::<OnUpgrade>();
     let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
     let token = head.headers.get("authorization").and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer "));
@@ -101,6 +105,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
         Some(Fault::LostBefore) => return Err(Lost),
         _ => {}
     }
+    if asked.subresource == "exec" {
+        return Ok(commanded(&shared, &asked, &head.headers, upgrade));
+    }
     let done = api::act(&shared, &asked, fault).await;
     match fault {
         Some(Fault::LostAfter) if asked.verb != "watch" => return Err(Lost),
@@ -123,6 +130,46 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
     })
 }
 
+/// Begins a command in a container.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it ends with the connection, or with the cluster's runtime"
+)]
+fn commanded(
+    shared: &Arc<Shared>,
+    asked: &api::Asked,
+    headers: &HeaderMap,
+    upgrade: Option<OnUpgrade>,
+) -> Response<Body> {
+    let command = asked.command();
+    let (recipe, image) = match exec::found(shared, &asked.key(), &command) {
+        Ok(found) => found,
+        Err(said) => return json(u16::try_from(said["code"].as_u64().unwrap()).unwrap(), &said),
+    };
+    let Some((switched, upgrade)) = exec::switched(headers).zip(upgrade) else {
+        return refused(400, "BadRequest", "you must specify at least 1 of stdin, stdout, stderr");
+    };
+    tokio::spawn(exec::run(upgrade, recipe, image, command.words));
+    let body = Full::new(Bytes::new()).map_err(|never| match never {});
+    let mut answer = Response::new(body.boxed_unsync());
+    *answer.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
+    *answer.headers_mut() = switched;
+    answer
+}
+
+/// What somebody may do who changes the suite's secrets.
+const OPERATORS: &[(&str, &[&str])] = &[
+    ("secrets", &["get", "patch"]),
+    ("pods", &["get", "list", "patch"]),
+    ("pods/exec", &["get", "create"]),
+    ("deployments", &["get"]),
+    ("version", &["get"]),
+];
+
+/// What somebody may do who looks at them.
+const VIEWERS: &[(&str, &[&str])] =
+    &[("secrets", &["get", "patch"]), ("pods", &["get", "list"]), ("version", &["get"])];
+
 /// What runed's Role lets it do, and nothing else.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("jobs", &["create", "get", "list", "watch", "delete"]),
@@ -138,13 +185,21 @@ fn unless_allowed(shared: &Shared, who: &Identity, asked: &api::Asked) -> Option
         return None;
     }
     let resource = asked.full_resource();
-    let row = ALLOWED.iter().find(|(name, _)| *name == resource);
-    let own = row.is_some_and(|(_, verbs)| verbs.contains(&asked.verb.as_str()));
-    let allowed = who.username == ACCOUNT && own;
-    if who.username == ACCOUNT {
-        let call = Call { verb: asked.verb.clone(), resource: resource.clone(), denied: !allowed };
-        lock(&shared.calls).push(call);
-    }
+    let rights = match who.username.as_str() {
+        ACCOUNT => ALLOWED,
+        OPERATOR => OPERATORS,
+        VIEWER => VIEWERS,
+        _ => &[],
+    };
+    let row = rights.iter().find(|(name, _)| *name == resource);
+    let allowed = row.is_some_and(|(_, verbs)| verbs.contains(&asked.verb.as_str()));
+    let call = Call {
+        user: who.username.clone(),
+        verb: asked.verb.clone(),
+        resource: resource.clone(),
+        denied: !allowed,
+    };
+    lock(&shared.calls).push(call);
     let message = format!(
         "{resource} is forbidden: User \"{}\" cannot {} resource \"{resource}\" in the namespace \"{}\"",
         who.username, asked.verb, asked.namespace

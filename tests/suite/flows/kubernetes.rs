@@ -1,7 +1,8 @@
 //! Agents that are Jobs of a cluster: the whole way, with the API on the wire and pods that are processes.
 
+use crate::access::audited::{Refused, kept};
 use crate::harness::{Chat, Suite, eventually, program, reply_of};
-use cluster::{Cluster, Image, NAMESPACE, Options, Runtime};
+use cluster::{Cluster, Image, NAMESPACE, Options};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -25,12 +26,9 @@ impl Town {
         let mut suite = Suite::made();
         let ant = Image::Program { program: program(), name: "ant".into(), args: Vec::new() };
         let cluster = Cluster::start(Options {
-            runtime: Runtime::Process,
             images: [(IMAGE.to_owned(), ant)].into(),
             claims: [("arizuko-data".to_owned(), suite.data())].into(),
-            pod_pids: 512,
-            node: Vec::new(),
-            classes: Vec::new(),
+            ..Options::default()
         });
         let turns = format!("{}:8089", suite.address());
         suite.set("CONTAINER_BACKEND", "kubernetes").set("CONTAINER_IMAGE", IMAGE);
@@ -62,6 +60,15 @@ impl Town {
         let denied: Vec<_> = self.cluster.calls().into_iter().filter(|c| c.denied).collect();
         assert_eq!(denied, [], "runed keeps to its Role");
     }
+}
+
+/// The rows of the audit log that tell of refusals at the listener, once there are so many.
+fn attach_refusals(suite: &Suite, count: usize) -> Vec<Refused> {
+    eventually("the refusals are written down", || {
+        let kept = kept(suite).into_iter().filter(|row| row.route == "POST /turn/attach");
+        let kept: Vec<_> = kept.filter(|row| row.daemon == "routd").collect();
+        (kept.len() >= count).then_some(kept)
+    })
 }
 
 #[test]
@@ -152,6 +159,11 @@ fn two_pods_of_one_job_run_a_turn_once() {
         exits.sort_unstable();
         assert_eq!(exits, [0, 3], "one has the turn, and the other is told that it has not");
     }
+    let others: Vec<_> = attach_refusals(&town.suite, 3);
+    for row in &others {
+        assert!(row.subject.starts_with("turn:") && row.subject.ends_with("#1"), "{row:?}");
+        assert_eq!((row.status, row.reason.as_str()), (409, "another_pod"), "{row:?}");
+    }
     let log = town.suite.process("up").log_text();
     assert!(!log.contains("panicked"), "{log}");
 }
@@ -210,6 +222,13 @@ fn the_listener_serves_pods_of_runs_and_nobody_else() {
         assert_eq!(asked(path, token), code, "{path} with {token:.20}");
     }
     assert_eq!(town.suite.ok(&["ask", "hello"]).trim(), reply_of("hello"), "and goes on");
+    // Whoever showed nothing, and whoever showed what is no run's. That a path is none is no refusal.
+    let rows = attach_refusals(&town.suite, 2);
+    let told: Vec<_> =
+        rows.iter().map(|row| (row.subject.as_str(), row.status, row.reason.as_str())).collect();
+    assert_eq!(told, [("anonymous", 401, "unauthorized"), ("anonymous", 403, "forbidden")]);
+    let whole = town.suite.ok(&["--json", "audit", "--limit", "1000"]);
+    assert!(!whole.contains(&foreign) && !whole.contains("made.up.token"), "no token is kept");
 }
 
 #[test]

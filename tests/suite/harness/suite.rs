@@ -19,7 +19,7 @@ pub const DAEMONS: [&str; 8] =
     ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "proxyd"];
 
 /// Where each daemon listens.
-const PORTS: [(&str, u16); 10] = [
+pub const PORTS: [(&str, u16); 10] = [
     ("authd", 8081),
     ("routd", 8080),
     ("runed", 8082),
@@ -59,6 +59,8 @@ pub struct Suite {
     // Before the directory, so that processes end before their data goes.
     running: BTreeMap<&'static str, Running>,
     dir: tempfile::TempDir,
+    /// What the data directory is called in it.
+    data: &'static str,
     environment: Vec<(String, String)>,
     /// What one daemon alone is started with.
     own: Vec<(&'static str, String, String)>,
@@ -98,7 +100,7 @@ impl Suite {
         ];
         let environment =
             environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { running: BTreeMap::new(), dir, environment, own: Vec::new(), address }
+        Self { running: BTreeMap::new(), dir, data: "d", environment, own: Vec::new(), address }
     }
 
     /// Sets an environment variable for what is started from now on.
@@ -115,6 +117,11 @@ impl Suite {
         self
     }
 
+    /// The environment of what is started from now on.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// The loopback address that is this suite's alone.
     pub fn address(&self) -> &str {
         &self.address
@@ -122,7 +129,13 @@ impl Suite {
 
     /// The data directory.
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("d")
+        self.dir.path().join(self.data)
+    }
+
+    /// Calls the data directory by another name, before there is one.
+    pub fn live_in(&mut self, data: &'static str) -> &mut Self {
+        self.data = data;
+        self
     }
 
     /// A place for files of the test.

@@ -1,7 +1,11 @@
 //! `arizuko secrets`.
 
 mod fit;
+#[cfg(feature = "kubernetes")]
+mod in_cluster;
 mod init;
+#[cfg(not(feature = "kubernetes"))]
+mod no_cluster;
 mod renew;
 
 use super::stdin;
@@ -10,13 +14,15 @@ use crate::{
     cli::Secrets,
     daemons::{PROGRAMS, bundles},
     failure::{Exit, Failure},
-    fleet::{Ask, Fleet},
+    fleet::{Ask, Fleet, databases},
     instance::{Environment, Instance},
     output::{Mark, Output, ago, table},
     rotation,
     session::Session,
     sources, tidy,
 };
+#[cfg(not(feature = "kubernetes"))]
+use no_cluster as in_cluster;
 use secrets::Name;
 use std::sync::Arc;
 
@@ -27,17 +33,33 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     match command {
-        Secrets::Status => show(&ask(instance, Ask::Status).await?, output),
+        Secrets::Status => status(instance, output).await,
         Secrets::Refresh => refresh(instance, environment, output).await,
         Secrets::Check => check(instance, environment, output).await,
-        Secrets::Set { name } => set(instance, environment, &name, output).await,
-        Secrets::Rotate { name, leaked } => {
-            renew::rotate(instance, environment, &name, leaked, output).await
-        }
-        Secrets::Forget { name } => renew::forget(instance, environment, &name, output).await,
+        Secrets::Set { name, at } => match at.kubernetes_secret {
+            Some(_) => in_cluster::set(environment, &name, &at, output).await,
+            None => set(instance, environment, &name, output).await,
+        },
+        Secrets::Rotate { name, leaked, at } => match at.kubernetes_secret {
+            Some(_) => in_cluster::rotate(environment, &name, leaked, &at, output).await,
+            None => renew::rotate(instance, environment, &name, leaked, output).await,
+        },
+        Secrets::Forget { name, at } => match at.kubernetes_secret {
+            Some(_) => in_cluster::forget(environment, &name, &at, output).await,
+            None => renew::forget(instance, environment, &name, output).await,
+        },
         Secrets::Rekey => renew::rekey(instance, output).await,
         Secrets::Init => init::run(instance, environment, output).await,
     }
+}
+
+/// What every daemon has, and what opens the databases.
+async fn status(instance: &Instance, output: Output) -> Result<(), Failure> {
+    let session = Session::begin(instance).await?;
+    let mut fleet = Fleet::ask(&session, Ask::Status).await;
+    // That one of their owners does not answer is said beside.
+    fleet.databases = databases(&session).await.unwrap_or_default();
+    show(&fleet, output)
 }
 
 /// What every daemon says of its secrets.
@@ -153,7 +175,8 @@ async fn set(
     let value = stdin::secret(&format!("the value of {name}"), output)?;
     let alone = rotation::lock(instance).await?;
     let value = Arc::new(value);
-    let fit = fit::judge(instance, environment, &name, &value).await?;
+    let others = fit::found(instance, environment, fit::beside(&name)).await?;
+    let fit = fit::judge(&name, &value, &others)?;
     let place = sources::write(instance, environment, &name, &value).await?;
     drop((value, alone));
     output.note(&format!("{name} is written to {place}"));

@@ -65,6 +65,7 @@ impl Town {
             pod_pids: 40,
             node: vec![("pool".into(), "agents".into())],
             classes: vec!["gvisor".into()],
+            ..Options::default()
         };
         Self { machine, cluster: Cluster::start(options), slack: Duration::from_secs(4) }
     }
@@ -317,9 +318,10 @@ async fn a_run_costs_the_cluster_four_calls() {
     backend.start(&first).await.unwrap();
     end(&backend, &first).await;
     let before = town.cluster.calls().len();
-    let mut waits = Vec::new();
+    // What a run costs runed itself is within these: until the pod runs, and from its end to the answer.
+    let (mut waits, mut ends) = (Vec::new(), Vec::new());
     for number in 0..5 {
-        let (spec, home) = town.run(&format!("counted{number}"), "touch up; sleep 0.3");
+        let (spec, home) = town.run(&format!("counted{number}"), "touch up; sleep 0.3; touch down");
         let began = Instant::now();
         backend.start(&spec).await.unwrap();
         waits.push(began.elapsed());
@@ -332,14 +334,18 @@ async fn a_run_costs_the_cluster_four_calls() {
         let token = town.cluster.token("arizuko", "arizuko-agent", &text("name"), &text("uid"));
         let whose = backend.whose(&token).await.unwrap().unwrap();
         assert_eq!((whose.run, whose.uid), (spec.id.clone(), text("uid")));
+        until("the agent has ended", || home.join("down").exists()).await;
+        let began = Instant::now();
         assert_eq!(end(&backend, &spec).await.how, How::Exited { code: 0 });
+        ends.push(began.elapsed());
     }
     let calls: Vec<_> = town.cluster.calls().into_iter().skip(before).collect();
     // The Job, who its pod is, its log, and the Job's end. The watches are everybody's.
     let own = calls.iter().filter(|call| call.verb != "watch").count();
     assert_eq!(own, 5 * 4, "{calls:?}");
     waits.sort();
-    println!("a start took {waits:?}, from the order until the pod ran");
+    ends.sort();
+    println!("a start took {waits:?}, from the order until the pod ran; an end {ends:?}");
 }
 
 #[tokio::test]

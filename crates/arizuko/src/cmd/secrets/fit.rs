@@ -6,8 +6,11 @@ use crate::{
     instance::{Environment, Instance},
     sources,
 };
-use secrets::{AnyBundle, Malformed, Name, Need, Secret, Values};
-use std::{collections::BTreeMap, sync::Arc};
+use secrets::{Malformed, Name, Need, Secret, Values};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a value that is about to be written is.
 #[derive(Debug)]
@@ -24,27 +27,50 @@ pub(super) enum Fit {
     },
 }
 
-/// Has every bundle that `name` is in judge `value`, together with what the sources have of the rest.
+/// The names that stand beside `name` in the bundles that it is in.
+pub(super) fn beside(name: &Name) -> BTreeSet<Name> {
+    let bundles = PROGRAMS.iter().flat_map(bundles);
+    let ours = bundles.filter(|bundle| bundle.needs().iter().any(|need| is_for(need, name)));
+    let names = ours.flat_map(|bundle| bundle.needs()).map(|need| need.name.clone());
+    names.filter(|other| other != name).collect()
+}
+
+/// What the sources of `instance` have of these names, as far as it is good.
 ///
 /// # Errors
-/// A daemon would refuse the value; or a source cannot be read.
-pub(super) async fn judge(
+/// A source cannot be read.
+pub(super) async fn found(
     instance: &Instance,
     environment: &Environment,
+    names: BTreeSet<Name>,
+) -> Result<BTreeMap<Name, Arc<Secret>>, Failure> {
+    let found = sources::find(instance, environment, names).await?;
+    let good = found.into_iter().filter_map(|(name, of)| Some((name, Arc::new(of.current.ok()?))));
+    Ok(good.collect())
+}
+
+/// Has every bundle that `name` is in judge `value`, together with `others`: what is good of the rest.
+///
+/// # Errors
+/// A daemon would refuse the value.
+pub(super) fn judge(
     name: &Name,
     value: &Arc<Secret>,
+    others: &BTreeMap<Name, Arc<Secret>>,
 ) -> Result<Fit, Failure> {
-    let is_it = |need: &&Need| need.name == *name || need.name.previous() == *name;
     let mut fit = Fit::Good;
     for bundle in PROGRAMS.iter().flat_map(bundles) {
-        let Some(need) = bundle.needs().iter().find(is_it) else { continue };
+        let Some(need) = bundle.needs().iter().find(|need| is_for(need, name)) else { continue };
         let refused = |reason| refused(name, reason);
         if let Some(alone) = need.alone {
             alone(value).map_err(refused)?;
         }
-        let others = others(instance, environment, bundle, need).await?;
-        let whole = others.iter().chain([(&need.name, value)]);
-        let Err(reason) = bundle.check(&Values::new(whole)) else { continue };
+        let is_other =
+            |other: &Name| *other != need.name && bundle.needs().iter().any(|n| n.name == *other);
+        let beside = others.iter().filter(|(other, _)| is_other(other));
+        let Err(reason) = bundle.check(&Values::new(beside.chain([(&need.name, value)]))) else {
+            continue;
+        };
         if need.alone.is_some() {
             let names = bundle.needs().iter().map(|need| &need.name);
             let names: Vec<&str> = names.filter(|n| **n != need.name).map(Name::as_str).collect();
@@ -56,20 +82,10 @@ pub(super) async fn judge(
     Ok(fit)
 }
 
-fn refused(name: &Name, reason: Malformed) -> Failure {
-    Failure::new(Exit::Data, format!("{name} would not do: {reason}; nothing was written"))
+fn is_for(need: &Need, name: &Name) -> bool {
+    need.name == *name || need.name.previous() == *name
 }
 
-/// What the sources have of the other names of `bundle`, as far as it is good.
-async fn others(
-    instance: &Instance,
-    environment: &Environment,
-    bundle: &dyn AnyBundle,
-    need: &Need,
-) -> Result<BTreeMap<Name, Arc<Secret>>, Failure> {
-    let names = bundle.needs().iter().map(|other| other.name.clone());
-    let names = names.filter(|name| *name != need.name);
-    let found = sources::find(instance, environment, names).await?;
-    let good = found.into_iter().filter_map(|(name, of)| Some((name, Arc::new(of.current.ok()?))));
-    Ok(good.collect())
+fn refused(name: &Name, reason: Malformed) -> Failure {
+    Failure::new(Exit::Data, format!("{name} would not do: {reason}; nothing was written"))
 }

@@ -14,6 +14,7 @@ fn cluster() -> Cluster {
         pod_pids: 100,
         node: vec![("pool".into(), "agents".into())],
         classes: vec!["gvisor".into()],
+        ..Options::default()
     })
 }
 
