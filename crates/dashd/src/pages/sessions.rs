@@ -16,12 +16,11 @@ pub(crate) fn list(sessions: &[SessionRow]) -> Markup {
             code(&one.subject),
             html! { (one.kind) small { (one.rule.as_deref().unwrap_or("by a one-time link")) } },
             or_dash(Some(&one.begun_from)),
-            time(one.begun_at),
-            time(one.used_at),
+            html! { (time(one.begun_at)) small { "used " (time(one.used_at)) } },
             time(one.ends_at),
             html! { a href=(end) { "End…" span.unseen { " session " (id) } } },
         ]
     };
-    let heads = ["Who", "How", "From", "Began", "Last used", "Ends", ""];
+    let heads = ["Who", "How", "From", "Began", "Ends", ""];
     table("Logins", &heads, sessions.iter().map(row).collect(), "No login lasts that is like that.")
 }

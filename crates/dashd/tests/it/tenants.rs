@@ -175,6 +175,7 @@ fn about(route: &Route, ids: &[(&'static str, String)]) -> Vec<(&'static str, St
     };
     match (route.method, route.path.trim_start_matches("/dash/")) {
         (_, "{*path}") => Vec::new(),
+        (Method::Post, "gates") => text(&[("pattern", "*"), ("per_day", "9")]),
         (_, "" | "now" | "services" | "secrets" | "secrets/now" | "secrets/refresh") => Vec::new(),
         (_, "outbox" | "audit" | "audit/export" | "audit/verify" | "people" | "gates")
         | (Method::Get, "invites" | "sessions" | "newcomers" | "newcomers/now") => Vec::new(),
