@@ -153,7 +153,7 @@ fn kids(suite: &Suite) -> BTreeSet<String> {
 
 #[test]
 fn what_was_acknowledged_before_a_backup_under_load_has_its_end_elsewhere() {
-    let first = Suite::up();
+    let mut first = Suite::up();
     first.ok(&["group", "add", "notes"]);
     let path = hook(&first, "notes");
     let home = first.data().join("homes").join(home_of(&first, "notes"));
@@ -195,7 +195,7 @@ fn what_was_acknowledged_before_a_backup_under_load_has_its_end_elsewhere() {
     }
 
     let mut second = elsewhere(&first);
-    drop(first);
+    first.kill("up");
     second.ok(&["restore", "--check", text(&dest)]);
     assert_eq!(names(&second.data()), BTreeSet::from([".env".to_owned()]), "a look writes nothing");
     let restored = second.json(&["restore", text(&dest)]);
@@ -234,7 +234,7 @@ fn what_was_acknowledged_before_a_backup_under_load_has_its_end_elsewhere() {
 
 #[test]
 fn a_turn_that_was_in_progress_is_not_done_twice() {
-    let first = Suite::up();
+    let mut first = Suite::up();
     let path = hook(&first, "main");
     let at = format!("{}{path}", first.edge());
     let running = post(&at, "wait 8");
@@ -246,7 +246,7 @@ fn a_turn_that_was_in_progress_is_not_done_twice() {
     let dest = first.scratch("backup");
     first.ok(&["backup", text(&dest)]);
     let mut second = elsewhere(&first);
-    drop(first);
+    first.kill("up");
     second.ok(&["restore", text(&dest)]);
     second.start_up();
     let there = format!("{}{path}", second.edge());

@@ -79,7 +79,9 @@ async fn nobody(instance: &Instance, all: &[One]) -> Vec<Finding> {
     let what = "the instance does not run: no daemon answers";
     let mut found =
         vec![Finding::problem("daemons", Exit::Unavailable, instance.name.clone(), what, next)];
-    if let Err(failure) = addresses::lock(instance).await {
+    if let Err(failure) = addresses::lock(instance).await
+        && failure.code == Exit::TryAgain as u8
+    {
         let next = "it hangs or is starting: see its log, or end it";
         found.push(Finding::problem(
             "daemons",
