@@ -25,6 +25,9 @@ pub const STORE: &str = "store";
 /// The directories that are copied as they are.
 pub const TREES: [&str; 2] = ["homes", "files"];
 
+/// Reads the wrapped keys of a database file.
+type Wraps = fn(&Path) -> Result<Vec<Wrap>, OpenError>;
+
 /// A database of an instance.
 #[derive(Debug)]
 pub struct Kept {
@@ -33,7 +36,7 @@ pub struct Kept {
     /// What it must look like.
     pub schema: Schema,
     /// Where something in it is sealed: reads its wrapped key.
-    pub wraps: Option<fn(&Path) -> Result<Vec<Wrap>, OpenError>>,
+    pub wraps: Option<Wraps>,
 }
 
 /// Every database that a daemon of this program owns.

@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn each_state_has_an_owner_and_a_next_step() {
         let arrived = [("received", "seq 1"), ("routed", "turn to main by web")];
-        let table: &[(&[(&str, &str)], &str, &str)] = &[
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let table: &[Row<'_>] = &[
             (&[("turn.queued", "")], "routd", "those before it"),
             (&[("turn.queued", ""), ("turn.started", "attempt 1")], "runed", "asked for"),
             (&[("turn.started", ""), ("run.waiting", "")], "runed", "arizuko health runed"),

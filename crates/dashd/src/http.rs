@@ -129,7 +129,7 @@ writes! {
     REVOKE "/dash/access/remove" "Takes a right away";
     ISSUE "/dash/links" "Makes a link";
     UNLINK "/dash/links/revoke" "Ends a link";
-    APPROVE "/dash/newcomers/approve" "Lets somebody in";
+    LET_IN "/dash/newcomers/approve" "Lets somebody in";
     REFUSE "/dash/newcomers/refuse" "Refuses somebody";
     INVITE "/dash/invites" "Makes an invite";
     UNINVITE "/dash/invites/revoke" "Ends an invite";
@@ -211,7 +211,7 @@ pub const ROUTES: &[Route] = &[
     REVOKE,
     ISSUE,
     UNLINK,
-    APPROVE,
+    LET_IN,
     REFUSE,
     INVITE,
     UNINVITE,
@@ -331,7 +331,7 @@ fn people(add: &mut Add<'_>) {
     add(NEWCOMERS, shows(newcomers::page));
     add(NEWCOMERS_NOW, shows(newcomers::now));
     add(NEWCOMER, shows(newcomers::one));
-    add(APPROVE, does(newcomers::approve));
+    add(LET_IN, does(newcomers::approve));
     add(REFUSE_ASK, shows(newcomers::ask_refuse));
     add(REFUSE, does(newcomers::refuse));
     add(PEOPLE, shows(newcomers::people));

@@ -47,7 +47,7 @@ pub(super) async fn run(instance: &Instance, args: &Backup, output: Output) -> R
     let (instance, with_secrets) = (instance.clone(), args.with_secrets);
     let made = tokio::task::spawn_blocking(move || make(&instance, &dest, with_secrets)).await;
     let made = made.map_err(|error| Failure::new(Exit::Software, error.to_string()))??;
-    output.print(&made, |made| text(made))?;
+    output.print(&made, text)?;
     Ok(())
 }
 

@@ -8,7 +8,10 @@ fn pod(spec: Value) -> Pod {
     serde_json::from_value(pod).unwrap()
 }
 
-fn sights(spec: Value, key: &str) -> Vec<(String, Program, Vec<(String, Held)>)> {
+/// A container, its program, and where it has the key.
+type Sights = (String, Program, Vec<(String, Held)>);
+
+fn sights(spec: Value, key: &str) -> Vec<Sights> {
     let Some(pod) = MountingPod::of(&pod(spec), "s", key) else { return Vec::new() };
     let holders = pod.holders.into_iter();
     let sights = |of: Vec<Sight>| of.into_iter().map(|sight| (sight.name, sight.held)).collect();
