@@ -185,6 +185,8 @@ fn cut_spans(spans: &[Span], at: usize) -> (Vec<Span>, Vec<Span>) {
         seen += span.text.len();
     }
     if let Some(first) = after.first_mut()
+        // A space that carries a mark is no place between words.
+        && let Some(" " | "\n") = first.text.graphemes(true).next()
         && let Some(rest) = first.text.strip_prefix([' ', '\n'])
     {
         first.text = rest.to_owned();

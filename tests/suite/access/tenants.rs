@@ -86,16 +86,8 @@ impl Matrix {
         let said =
             self.asks("operator:local", Daemon::Routd, "POST", "/v1/messages", message).await;
         assert_eq!(said.0, 200, "{}", said.1);
-        let deadline = tokio::time::Instant::now() + LIMIT;
-        loop {
-            let said = self.asks("operator:local", Daemon::Routd, "GET", "/v1/messages", json!({}));
-            let said = said.await.1;
-            if said.contains("I will remember") {
-                break;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "its agent never answers: {said}");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        self.says("I will remember", 1).await;
+        let held = self.held(suite).await;
         let link = json!({ "kind": "hook", "folder": THEIRS, "signature": "github" });
         let link = self.asks("operator:local", Daemon::Routd, "POST", "/v1/tokens", link).await;
         assert_eq!(link.0, 200, "{}", link.1);
@@ -113,7 +105,40 @@ impl Matrix {
             ("/v1/routes", first(&routes, "routes", &theirs)),
             ("/v1/tokens", link["link"]["id"].as_str().unwrap().to_owned()),
             ("/v1/messages", "m-1".to_owned()),
+            ("/v1/approvals/{id}", held[0].clone()),
+            ("/v1/approvals/{id}/deny", held[1].clone()),
         ]);
+    }
+
+    /// Waits until the other folder's agent has said these words so often.
+    async fn says(&self, words: &str, times: usize) {
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        loop {
+            let said = self.asks("operator:local", Daemon::Routd, "GET", "/v1/messages", json!({}));
+            let said = said.await.1;
+            if said.matches(words).count() >= times {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it never says `{words}`: {said}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Two calls of the other folder's agent that wait for a person: one to be approved, one to be denied.
+    async fn held(&self, suite: &Suite) -> Vec<String> {
+        suite.ok(&["acl", "grant", "folder:corp/ops", "mcp:send", "corp/ops", "--hold"]);
+        for nth in 1..=2 {
+            let content = format!("send web:corp/ops~board {WORD} {nth}");
+            let id = format!("m-held-{nth}");
+            let message = json!({ "id": id, "chat_jid": CHAT, "sender": "x", "content": content });
+            let said = self.asks("operator:local", Daemon::Routd, "POST", "/v1/messages", message);
+            let said = said.await;
+            assert_eq!(said.0, 200, "{}", said.1);
+            self.says("Not made yet", nth).await;
+        }
+        let held = suite.json(&["approval", "list", "--state", "pending"]);
+        let id = |one: &Value| one["id"].as_str().unwrap().to_owned();
+        held.as_array().unwrap().iter().map(id).collect()
     }
 
     /// A token as authd makes it for a person, or the operator's.
@@ -183,7 +208,8 @@ impl Matrix {
         let mut fields = Map::new();
         for (name, needed) in &of.fields {
             let hole = format!("{{{name}}}");
-            let id = self.ids.iter().find(|(beginning, _)| of.path.starts_with(*beginning));
+            // The longest that fits.
+            let id = self.ids.iter().rev().find(|(begin, _)| of.path.starts_with(**begin));
             match (value(of, name), id) {
                 (_, Some((_, id))) if name == "id" && path.contains(&hole) => {
                     path = path.replace(&hole, id);
@@ -236,6 +262,7 @@ fn value(of: &Operation, name: &str) -> Option<Value> {
         ("/v1/acl/members", "child") => json!("folder:corp/ops"),
         ("/v1/acl/members", "parent") => json!("role:lead"),
         ("/v1/usage", "by") => json!("folder"),
+        ("/v1/usage/caps", "of") => json!("folder:corp/ops"),
         ("/v1/schedules/{id}/run", "key") => json!("k1"),
         (_, "folder" | "scope" | "target") => json!(THEIRS),
         (_, "chat_jid" | "jid") => json!(CHAT),

@@ -93,6 +93,15 @@ fn graphemes(text: &str) -> Vec<String> {
     whole.map(str::to_owned).collect()
 }
 
+#[test]
+fn a_space_that_carries_a_mark_is_kept() {
+    let text = format!("{} \u{301}{}", "a".repeat(20), "b".repeat(20));
+    for limit in 20..24 {
+        let pieces = split(&verbatim(&text), limit, units);
+        assert_eq!(pieces.iter().map(|piece| plain(piece)).collect::<String>(), text, "{limit}");
+    }
+}
+
 fn markdown() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-z]{1,12}",

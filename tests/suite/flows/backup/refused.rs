@@ -145,8 +145,8 @@ fn an_older_one_comes_forward_in_one_transaction() {
     changed(
         &dest,
         "routd.db",
-        "ALTER TABLE turns DROP COLUMN claimed_by;
-         DELETE FROM schema_migrations WHERE version >= 11; PRAGMA user_version = 10;",
+        "DROP INDEX routes_of_chats; ALTER TABLE routes DROP COLUMN chat_jid;
+         DELETE FROM schema_migrations WHERE version >= 14; PRAGMA user_version = 13;",
     );
     second.ok(&["restore", text(&dest)]);
     second.start_up();
