@@ -188,6 +188,14 @@ fn about(route: &Route, ids: &[(&'static str, String)]) -> Vec<(&'static str, St
         | (_, "folders/one" | "folders/remove") => text(&[("folder", "corp/ops")]),
         (Method::Get, "folders" | "links") => text(&[("part", "ops")]),
         (Method::Post, "folders") => text(&[("folder", "corp/ops"), ("harness", "offline")]),
+        (Method::Get, "approvals") => text(&[("folder", "corp/ops")]),
+        // No agent calls anything here, so nothing is held.
+        (_, "approvals/one" | "approvals/approve" | "approvals/deny") => {
+            text(&[("id", "ap-0123456789abcdef")])
+        }
+        (_, "usage/cap") => {
+            text(&[("whose", "folder"), ("name", "corp/ops"), ("daily_dollars", "1")])
+        }
         (_, "folders/cap") => text(&[("folder", "corp/ops"), ("daily_dollars", "1")]),
         (Method::Post, "schedules") => {
             text(&[("folder", "corp/ops"), ("when", "@daily"), ("content", "an intruder was here")])
