@@ -75,7 +75,7 @@ const DONE: &[(&str, &str)] = &[
     ("approved", "It is approved, and is done once."),
     ("denied", "It is denied, and the agent is told."),
     ("revoked", "The link opens nothing any more."),
-    ("approved", "They are let in."),
+    ("let-in", "They are let in."),
     ("refused", "They are refused, and told so."),
     ("uninvited", "Nobody comes in by that invite any more."),
     ("loggedout", "The login ends within half a minute."),

@@ -139,7 +139,7 @@ impl Word {
 /// Lets somebody in.
 pub(super) async fn approve(visit: Visit, word: Word) -> Outcome {
     let done = visit.call(Daemon::Onbod, &APPROVE, &word.decide()).await?;
-    let query = [("id", done.id.as_str()), ("done", "approved")];
+    let query = [("id", done.id.as_str()), ("done", "let-in")];
     Ok(Answer::See(address("/dash/newcomers/one", &query)))
 }
 

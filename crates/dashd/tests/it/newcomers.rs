@@ -50,7 +50,7 @@ async fn a_newcomer_is_seen_and_let_in_or_refused_by_an_operator_with_a_note() {
     }
     let fields = [("id", eve.id.as_str()), ("note", " Welcome. ")];
     let (status, place) = dash.post("/dash/newcomers/approve", OPERATOR, &fields).await;
-    assert_eq!((status, place), (303, format!("{one}&done=approved")));
+    assert_eq!((status, place), (303, format!("{one}&done=let-in")));
     let known = of(&eve.id).await;
     assert_eq!((known.state, known.note.as_deref()), (AdmissionState::Greeted, Some("Welcome.")));
     assert_eq!(known.decided_by.as_deref(), Some(OPERATOR));
