@@ -237,7 +237,9 @@ fn tools() -> BTreeMap<String, PathBuf> {
             continue;
         }
         // Another process may have laid it out meanwhile, which is as good.
-        let _there = fs::rename(&into, &kept).is_err();
+        if fs::rename(&into, &kept).is_err() && !kept.exists() {
+            return found;
+        }
         for path in found.values_mut() {
             if let Ok(within) = path.strip_prefix(&into) {
                 *path = kept.join(within);
