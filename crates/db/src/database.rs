@@ -82,9 +82,11 @@ pub struct Database {
 pub(crate) struct Inner {
     path: PathBuf,
     schema_version: u32,
+    /// Before the queue, whose end has the writer close the file: only the last connection takes the log with it, and a
+    /// reading one cannot.
+    readers: Readers,
     queue: mpsc::Sender<Command>,
     shown: Arc<Shown>,
-    readers: Readers,
     /// Its sender is the writer's, and goes when the file is closed and given up.
     given_up: watch::Receiver<()>,
 }
