@@ -249,5 +249,6 @@ async fn closing_empties_the_log_and_a_look_does_not_keep_it_open() {
     let watcher = next.watcher();
     drop(next);
     watcher.closed().await;
+    assert!(!log.exists(), "nor is there one where the last handle is simply dropped");
     open(directory.path()).await;
 }
