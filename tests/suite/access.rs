@@ -142,9 +142,9 @@ impl Field {
             shown(Some(unsigned), "malformed", "anonymous"),
             shown(Some(forged), "signature", "anonymous"),
             shown(Some(mint.operator(daemon, |c, now| c.exp = now - 6)), "expired", operator),
-            shown(Some(mint.operator(daemon, |c, now| c.iat = now + 60)), "not_yet", operator),
+            shown(Some(mint.operator(daemon, |c, now| c.iat = now + 280)), "not_yet", operator),
             shown(
-                Some(mint.operator(daemon, |c, now| c.nbf = Some(now + 60))),
+                Some(mint.operator(daemon, |c, now| c.nbf = Some(now + 280))),
                 "not_yet",
                 operator,
             ),
