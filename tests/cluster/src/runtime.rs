@@ -128,10 +128,7 @@ pub fn recipe(
         env,
         dir: container["workingDir"].as_str().unwrap_or("/").to_owned(),
         mounts,
-        log: place.join(match container["name"].as_str() {
-            Some("agent") | None => "log".to_owned(),
-            Some(name) => format!("{name}.log"),
-        }),
+        log: place.join(log_name(container["name"].as_str().unwrap_or_default())),
     })
 }
 
@@ -251,11 +248,19 @@ impl Container {
     }
 }
 
+/// The file of what a container wrote; that of the agent, and of whichever there is only one, has the short name.
+fn log_name(container: &str) -> String {
+    match container {
+        "" | "agent" => "log".to_owned(),
+        name => format!("{name}.log"),
+    }
+}
+
 /// What a pod's container has written.
 pub async fn log(shared: &Shared, pod: &Value, container: &str) -> Vec<u8> {
     match shared.options.runtime {
         Runtime::Process => {
-            let name = if container.is_empty() { "log".into() } else { format!("{container}.log") };
+            let name = log_name(container);
             fs::read(volumes::place(shared, pod).join(name)).unwrap_or_default()
         }
         Runtime::Docker => docker::log(pod).await,
