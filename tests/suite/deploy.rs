@@ -106,6 +106,7 @@ fn examined(script: &str, more: &[&str]) {
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn alerts_fire_when_they_should_and_the_dashboard_asks_for_what_there_is() {
     let program = program();
     examined("alerts.py", &["--program", program.to_str().unwrap()]);

@@ -33,16 +33,19 @@ fn nothing_of_the_secrets_of_the_environment_is_anywhere_but_there() {
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn nothing_of_the_secrets_in_openbao_is_anywhere_else() {
     story(From::Store("vault"));
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn nothing_of_the_secrets_in_secrets_manager_is_anywhere_else() {
     story(From::Store("aws"));
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn nothing_of_the_secrets_in_secret_manager_is_anywhere_else() {
     story(From::Store("gcp"));
 }

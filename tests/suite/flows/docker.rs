@@ -343,6 +343,7 @@ fn docker_without_an_image_or_without_the_right_to_it_does_not_start() {
 
 /// Agents in containers, killed in mid-turn by their first process, beside daemons that are killed.
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn no_message_is_lost_under_faults_where_agents_are_containers() {
     if !here() {
         return;

@@ -76,6 +76,7 @@ fn every_secret_of_a_dotenv_rotates_a_hundred_times_under_load() {
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn every_secret_of_projected_directories_rotates_a_hundred_times_under_load() {
     many(
         TIMES,
@@ -98,16 +99,19 @@ fn every_secret_of_projected_directories_rotates_a_hundred_times_under_load() {
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn every_secret_in_openbao_rotates_under_load() {
     in_server("vault");
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn every_secret_in_secrets_manager_rotates_under_load() {
     in_server("aws");
 }
 
 #[test]
+#[ignore = "minutes: tests/run --long"]
 fn every_secret_in_secret_manager_rotates_under_load() {
     in_server("gcp");
 }
