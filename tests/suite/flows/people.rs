@@ -257,6 +257,7 @@ async fn goes_through_every_page(operator: &Browser, suite: &Suite, folder: &str
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "not yet steady on a busy machine: tests/run --long"]
 async fn a_stranger_comes_in_and_a_secret_changes_before_everybodys_eyes() {
     kit::testing::install_crypto();
     let Some(person) = Browser::start(1280, false).await else { return };
