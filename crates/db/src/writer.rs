@@ -269,7 +269,7 @@ impl Writer {
     fn one(&self, job: Job) -> (Ran, bool) {
         let started = Instant::now();
         let tx = Tx { conn: &self.conn, effects: RefCell::default() };
-        if let Err(error) = self.conn.execute_batch("SAVEPOINT _db_job") {
+        if let Err(error) = self.say("SAVEPOINT _db_job") {
             return ((job.run)(Err(Error::of_batch(error))), false);
         }
         let ran = (job.run)(Ok(&tx));
@@ -277,12 +277,20 @@ impl Writer {
         if took >= SLOW {
             tracing::warn!(label = job.label, ?took, "a database job held the writer");
         }
-        let ended =
-            if ran.keep { "RELEASE _db_job" } else { "ROLLBACK TO _db_job; RELEASE _db_job" };
+        let ended: &[&str] = if ran.keep {
+            &["RELEASE _db_job"]
+        } else {
+            &["ROLLBACK TO _db_job", "RELEASE _db_job"]
+        };
         let whole = !self.conn.is_autocommit()
-            && self.conn.execute_batch(ended).is_ok()
+            && ended.iter().all(|sql| self.say(sql).is_ok())
             && !self.conn.is_autocommit();
         (ran, whole)
+    }
+
+    /// What is said for each job is planned once.
+    fn say(&self, sql: &str) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
     fn report(&self, done: Vec<Ran>, took: Duration) {

@@ -77,6 +77,7 @@ mod turn;
 mod turn_loop;
 mod typing_loop;
 mod wake;
+mod word_loop;
 
 pub use self::secrets::BUNDLES;
 pub use settings::SETTINGS;
@@ -170,6 +171,8 @@ fn begin_loops(app: &Arc<App>, events: tokio::sync::broadcast::Receiver<::secret
     tasks.supervise("newcomers", move || knock_loop::run(knocks.clone()));
     let approved = app.clone();
     tasks.supervise("approvals", move || approval_loop::run(approved.clone()));
+    let words = app.clone();
+    tasks.supervise("words", move || word_loop::run(words.clone()));
     let (context, ring) = (app.context.clone(), app.keyring.clone());
     tasks.supervise("database key", move || keyring::follow(context.clone(), ring.clone()));
     tasks.spawn("secret audit", secret_loop::run(app.clone(), events));

@@ -26,6 +26,7 @@ pub(crate) mod tools;
 pub(crate) mod trace;
 pub(crate) mod turns;
 pub(crate) mod usage;
+pub(crate) mod words;
 
 use db::{Database, Migration, OpenError, Options, Schema};
 use kit::StartError;
@@ -82,6 +83,11 @@ const MIGRATIONS: &[Migration] = &[
         version: 14,
         name: "routes-of-chats",
         sql: include_str!("../migrations/0014-routes-of-chats.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "words-later",
+        sql: include_str!("../migrations/0015-words-later.sql"),
     },
 ];
 

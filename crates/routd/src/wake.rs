@@ -13,12 +13,15 @@ pub(crate) struct Wake {
     pub(crate) outbox: Arc<Notify>,
     pub(crate) knocks: Arc<Notify>,
     pub(crate) approvals: Arc<Notify>,
+    pub(crate) words: Arc<Notify>,
 }
 
 impl Wake {
-    /// Once `tx` is on the disk, whoever waits for news of this chat looks again.
+    /// Once `tx` is on the disk, whoever waits for news of this chat looks again, and what was said there is indexed.
     pub(crate) fn chat(&self, tx: &Tx<'_>, jid: &str) {
         self.key(tx, hub::chat(jid));
+        let words = self.words.clone();
+        tx.after_commit(move || words.notify_one());
     }
 
     /// Once `tx` is on the disk, whoever drives this turn looks again.

@@ -10,6 +10,7 @@ use crate::{
         messages::{self, Message},
         tools,
     },
+    word_loop,
 };
 use kit::{Caller, Failure};
 use proto::{
@@ -88,7 +89,10 @@ pub(super) async fn messages(
                 .await
         }
         Some(None) => Ok((Vec::new(), None)),
-        Some(Some(words)) => app.db.read(move |conn| found(conn, &words, &asked, limit)).await,
+        Some(Some(words)) => {
+            word_loop::catch_up(&app).await?;
+            app.db.read(move |conn| found(conn, &words, &asked, limit)).await
+        }
     };
     let (mut found, next) = read.map_err(Fault::from)?;
     found.retain(|message| sees(&caller, message.folder.as_ref()));

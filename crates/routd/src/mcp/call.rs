@@ -10,6 +10,7 @@ use crate::{
     fault::Fault,
     progress::Progress,
     store::{tools, turns, turns::Turn},
+    word_loop,
 };
 use rmcp::model::JsonObject;
 use rusqlite::Connection;
@@ -70,7 +71,13 @@ pub(super) async fn call_tool(
     let text = Value::Object(arguments.clone()).to_string();
     let (call, tool) = begin(attempt, name, &text, key)?;
     match &tool.does {
-        Does::Reads(takes) => read(call, takes(arguments)?).await,
+        Does::Reads(takes) => {
+            let reading = takes(arguments)?;
+            if tool.needs_words {
+                word_loop::catch_up(&call.app).await?;
+            }
+            read(call, reading).await
+        }
         Does::Changes(takes) => change(call, takes(arguments)?).await,
         Does::Outside(goes) => goes(call, arguments).await,
     }

@@ -39,7 +39,8 @@ pub(super) fn tools() -> Vec<Tool> {
             "find_messages",
             "Messages that have all of these words, the newest first, each with the place where it has them.",
             find,
-        ),
+        )
+        .that_needs_words(),
     ]
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Tool {
     pub(super) action: String,
     /// Whether a call can be made after its turn has ended, so that it can wait for a person's approval.
     pub(super) may_wait: bool,
+    /// Whether it looks for words, which must be indexed for it.
+    pub(super) needs_words: bool,
     pub(super) does: Does,
 }
 
@@ -173,12 +175,17 @@ impl Tool {
         let schema = schema.as_object().cloned().unwrap_or_default();
         let annotations = ToolAnnotations::new();
         let action = format!("mcp:{name}");
-        Self { name, about, annotations, schema, action, may_wait: true, does }
+        Self { name, about, annotations, schema, action, may_wait: true, needs_words: false, does }
     }
 
     /// It needs what only the turn itself has.
     pub(super) fn while_the_turn_lasts(self) -> Self {
         Self { may_wait: false, ..self }
+    }
+
+    /// It looks for words in messages.
+    pub(super) fn that_needs_words(self) -> Self {
+        Self { needs_words: true, ..self }
     }
 
     /// Says more about it to whoever reads the list of tools.

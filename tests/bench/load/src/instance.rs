@@ -56,6 +56,18 @@ impl Instance {
     /// # Errors
     /// It does not become ready.
     pub async fn start(bench: &Bench, dir: tempfile::TempDir) -> Result<Self, Failed> {
+        Self::start_with(bench, dir, &[]).await
+    }
+
+    /// Starts the instance in `dir`, with settings of its own.
+    ///
+    /// # Errors
+    /// It does not become ready.
+    pub async fn start_with(
+        bench: &Bench,
+        dir: tempfile::TempDir,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failed> {
         let before = Instant::now();
         let mut command = Command::new(&bench.program);
         command.arg("--data-dir").arg(dir.path().join("d")).args(["up", "--port-base", "0"]);
@@ -64,6 +76,7 @@ impl Instance {
         // As an operator has it: no real platform is spoken with.
         command.env("TELEGRAM_API_URL", "http://127.0.0.1:1");
         command.env("SLACK_API_URL", "http://127.0.0.1:1/api");
+        command.envs(settings.iter().copied());
         let mut child = command.spawn()?;
         let said = child.stdout.take().ok_or("no standard output")?;
         let mut lines = BufReader::new(said).lines();

@@ -11,6 +11,7 @@
 
 mod ceiling;
 mod client;
+mod edge;
 mod ingest;
 mod instance;
 mod routing;
@@ -64,7 +65,7 @@ async fn run(bench: &Bench, name: &str) -> Result<(), Failed> {
         "routing" => routing::routing(bench).await,
         "turns" => turns::turns(bench).await,
         "stream" => stream::stream(bench).await,
-        "edge" => stream::edge(bench).await,
+        "edge" => edge::edge(bench).await,
         "flood" => routing::flood(bench).await,
         "conversations" => small::conversations(bench).await,
         _ => Err(format!("{name} is not measured; these are: {}", NAMES.join(" ")).into()),

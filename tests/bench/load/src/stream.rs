@@ -1,4 +1,4 @@
-//! What a browser sees: frames of many open streams, and what the edge adds to a request.
+//! What a browser sees: frames of many open streams.
 
 use crate::{
     Bench, Failed,
@@ -7,15 +7,13 @@ use crate::{
     say,
     spread::Spread,
 };
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Streams that are open, and folders that they are of.
 const STREAMS: usize = 5_000;
 const FOLDERS: usize = 50;
 /// Messages whose frames are waited for.
 const MESSAGES: u32 = 200;
-/// Requests to the edge and past it, in turn.
-const REQUESTS: u32 = 2_000;
 
 /// From a message's commit to its frame at each stream of its chat, while many are open.
 ///
@@ -58,41 +56,4 @@ pub async fn stream(bench: &Bench) -> Result<(), Failed> {
         ),
     );
     Ok(())
-}
-
-/// The same request to webd, and through the edge.
-///
-/// # Errors
-/// It is refused.
-pub async fn edge(bench: &Bench) -> Result<(), Failed> {
-    let instance = Instance::new(bench).await?;
-    instance.json(&["group", "add", "main"]).await?;
-    let path = format!("{}/", instance.chat("main").await?);
-    let mut direct = Client::open(&instance.url("webd").await?).await?;
-    let mut through = Client::open(&instance.edge).await?;
-    let (mut without, mut with) = (Spread::default(), Spread::default());
-    for number in 0..REQUESTS + REQUESTS / 10 {
-        let first = one(&mut direct, &path).await?;
-        let second = one(&mut through, &path).await?;
-        if number >= REQUESTS / 10 {
-            without.add(first);
-            with.add(second);
-        }
-    }
-    let added = with.percentile(50).saturating_sub(without.percentile(50));
-    say(
-        "edge",
-        &format!(
-            "a chat's page at webd: {}; through proxyd: {}; the edge adds {added:.0?} at p50",
-            without.words(),
-            with.words()
-        ),
-    );
-    Ok(())
-}
-
-async fn one(client: &mut Client, path: &str) -> Result<Duration, Failed> {
-    let sent = Instant::now();
-    client.ok("GET", path, "", String::new()).await?;
-    Ok(sent.elapsed())
 }
