@@ -25,7 +25,7 @@ pub async fn edge(bench: &Bench) -> Result<(), Failed> {
     let dir = crate::instance::made(bench).await?;
     // All of it comes from one address, which would be held back.
     let freely = [("PROXYD_RATE", "1000000"), ("PROXYD_BURST", "1000000")];
-    let instance = Instance::start_with(bench, dir, &freely).await?;
+    let instance = Instance::start_as(bench, dir, &freely, &[]).await?;
     instance.json(&["group", "add", "main"]).await?;
     let path = format!("{}/", instance.chat("main").await?);
     let webd = instance.url("webd").await?;
@@ -112,8 +112,13 @@ async fn nginx(bench: &Bench, webd: &str) -> Result<Option<Other>, Failed> {
 async fn caddy(bench: &Bench, webd: &str) -> Result<Option<Other>, Failed> {
     let dir = tempfile::tempdir_in(&bench.on)?;
     let port = free_port()?;
-    let from = format!("http://127.0.0.1:{port}");
-    let asked = ["reverse-proxy", "--from", &from, "--to", webd.trim_end_matches('/')];
+    let host = webd.trim_start_matches("http://").trim_end_matches('/');
+    let text = format!(
+        "{{\n\tadmin off\n\tauto_https off\n}}\nhttp://127.0.0.1:{port} {{\n\treverse_proxy {host}\n}}\n"
+    );
+    let file = dir.path().join("Caddyfile");
+    fs::write(&file, text)?;
+    let asked = ["run", "--adapter", "caddyfile", "--config", &file.to_string_lossy()];
     started("through Caddy", "caddy", &asked, port, dir).await
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Connections that post at once.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 /// Chats that the messages are spread over.
 const CHATS: u64 = 1_000;
 /// Bytes of a message's text.

@@ -56,20 +56,29 @@ impl Instance {
     /// # Errors
     /// It does not become ready.
     pub async fn start(bench: &Bench, dir: tempfile::TempDir) -> Result<Self, Failed> {
-        Self::start_with(bench, dir, &[]).await
+        Self::start_as(bench, dir, &[], &[]).await
     }
 
-    /// Starts the instance in `dir`, with settings of its own.
+    /// Starts the instance in `dir`, with settings of its own, by the program `through` where that is not empty: it gets
+    /// the command line after its own.
     ///
     /// # Errors
     /// It does not become ready.
-    pub async fn start_with(
+    pub async fn start_as(
         bench: &Bench,
         dir: tempfile::TempDir,
         settings: &[(&str, &str)],
+        through: &[&str],
     ) -> Result<Self, Failed> {
         let before = Instant::now();
-        let mut command = Command::new(&bench.program);
+        let mut command = match through {
+            [] => Command::new(&bench.program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&bench.program);
+                command
+            }
+        };
         command.arg("--data-dir").arg(dir.path().join("d")).args(["up", "--port-base", "0"]);
         let log = fs::File::create(dir.path().join("log"))?;
         command.env("LOG_LEVEL", "warn").stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
@@ -118,6 +127,11 @@ impl Instance {
             return Err(format!("{}: {why}", args.join(" ")).into());
         }
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// What it says of itself.
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// Its data directory.
@@ -173,6 +187,14 @@ impl Instance {
     /// It is gone.
     pub fn process(&self) -> Result<Process, Failed> {
         Process::of(self.pid()?)
+    }
+
+    /// How many descriptors it has open.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn descriptors(&self) -> Result<usize, Failed> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()?))?.count())
     }
 
     fn pid(&self) -> Result<u32, Failed> {

@@ -16,8 +16,10 @@ mod ingest;
 mod instance;
 mod routing;
 mod small;
+mod soak;
 mod spread;
 mod stream;
+mod swap;
 mod turns;
 
 use clap::Parser;
@@ -55,12 +57,25 @@ pub struct Bench {
 }
 
 /// The measurements by name. Each prints its own lines.
-const NAMES: [&str; 8] =
-    ["start", "ingest", "routing", "turns", "stream", "edge", "flood", "conversations"];
+const NAMES: [&str; 11] = [
+    "start",
+    "handle",
+    "swap",
+    "ingest",
+    "routing",
+    "turns",
+    "stream",
+    "edge",
+    "flood",
+    "conversations",
+    "soak",
+];
 
 async fn run(bench: &Bench, name: &str) -> Result<(), Failed> {
     match name {
         "start" => small::start(bench).await,
+        "handle" => swap::handle(bench).await,
+        "swap" => swap::swap(bench).await,
         "ingest" => ingest::ingest(bench).await,
         "routing" => routing::routing(bench).await,
         "turns" => turns::turns(bench).await,
@@ -68,6 +83,7 @@ async fn run(bench: &Bench, name: &str) -> Result<(), Failed> {
         "edge" => edge::edge(bench).await,
         "flood" => routing::flood(bench).await,
         "conversations" => small::conversations(bench).await,
+        "soak" => soak::soak(bench).await,
         _ => Err(format!("{name} is not measured; these are: {}", NAMES.join(" ")).into()),
     }
 }
