@@ -5,19 +5,23 @@
 
 Every fenced block of commands (`sh`, `console`) of every document is run, or has a reason why it is not; the reasons
 are below, and --list prints them. A document of PLAYED is run from its first command to its last, in an instance of
-its own. Of the others, and of those in running text, every `arizuko` command is understood by the program: its
-commands, its options and their values.
+its own, and prints what stands below it. Of the others, and of those in running text, every `arizuko` command is
+understood by the program: its commands, its options and their values; and so is every `SECRETS_SOURCES=`. What the
+documents name besides is looked for by `named.py`.
 """
 import argparse
 import json
 import os
 import pathlib
+import pty
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 
+import named
 from stories import LIMIT, Suite, pair, run, until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -25,6 +29,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLAYED = {
     "README.md": "nothing",
     "docs/quickstart.md": "nothing",
+    "docs/compose.md": "nothing",
+    "docs/schedules.md": "running",
     "docs/upgrade.md": "running",
     "docs/runbooks/README.md": "running",
     "docs/runbooks/adapters.md": "running",
@@ -41,12 +47,12 @@ PLAYED = {
 REASONS = [
     (r"^(\w+=\S+ )*(cargo|tests/fuzz/run|\./tests/run|alias arizuko=|rustup)", "builds or tests the program, which is done already"),
     (r"^install .*target/release", "installs what a build made"),
-    (r"^(sudo|systemctl|systemd-analyze)", "changes this machine; the units are examined by systemd-analyze"),
+    (r"^(sudo (?!deploy/compose/secrets)|systemctl|systemd-analyze)", "changes this machine; the units are examined by systemd-analyze"),
     (r"^(kubectl|helm|cd deploy/kubernetes|\.\./make-secret|deploy/kubernetes/make-secret|curl .*kubernetes)",
-     "needs a cluster; tests/deploy/check.py renders and examines what is applied"),
-    (r"^(docker|deploy/docker|deploy/compose/secrets|ARIZUKO_\w+=\S+ (docker|deploy)|cp deploy/compose|cd deploy/compose)",
+     "needs a cluster; flows::walk types docs/kubernetes.md at one, tests/deploy/check.py examines what is applied"),
+    (r"^(docker|deploy/docker|ARIZUKO_\w+=\S+ (docker|deploy)|cp deploy/compose|cd deploy/compose)",
      "needs a Docker engine and images; the suite's Docker stories do it where there is one"),
-    (r"^(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
+    (r"^(printf '{}' \| )?(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
     (r"^curl .*example\.org", "asks a host of the reader's"),
     (r"^install -[dm] ", "puts something of the reader's in its place"),
     (r"^cat > ", "writes a file of a deployment"),
@@ -59,6 +65,10 @@ REASONS = [
 FILES = ["key.txt", "new-key.txt", "token.txt", "token", "key"]
 # Words that stand for one.
 PLACES = {"FOLDER": "main", "DAEMON": "routd", "N": "1", "JID": "telegram:user/1", "": "nothing"}
+# What EKS says to a pod of who it is.
+CLUSTER = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/arizuko", "AWS_WEB_IDENTITY_TOKEN_FILE": "/nonexistent",
+           "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials",
+           "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/nonexistent"}
 WORLD = re.compile(r"…|YOUR[._]")
 
 failures = []
@@ -78,9 +88,27 @@ def documents():
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
-# What a document says that a command prints, where nothing in it differs from run to run.
+# What a document says that a command prints.
 TOLD = {}
-PLAIN = re.compile(r"[A-Z][A-Za-z ,:']+$")
+# What colours a terminal.
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def missing(told, printed):
+    """The first line of a sample that was not printed after those before it.
+
+    A word with a digit, a slash or `…` in it may be another; a line `…` stands for any.
+    """
+    lines = [" ".join(COLOUR.sub("", line).split()) for line in printed.splitlines()]
+    for sample in told:
+        words = [r".*" if re.search(r"[\d/…]", word) else re.escape(word) for word in sample.split()]
+        at = next((at for at, line in enumerate(lines) if re.fullmatch(" ".join(words), line)), None)
+        if sample.strip() == "…":
+            continue
+        if at is None:
+            return sample
+        lines = lines[at + 1:]
+    return None
 
 
 def blocks(text):
@@ -93,7 +121,7 @@ def blocks(text):
             for line in lines:
                 if line.startswith("$ "):
                     last = line[2:]
-                elif last and PLAIN.match(line) and "  " not in line:
+                elif last and line:
                     TOLD.setdefault(last, []).append(line)
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         yield [line for line in lines if line and not line.startswith("#")]
@@ -153,7 +181,7 @@ class Play:
         self.up = None
         home = place / "home"
         (home / ".local" / "bin").mkdir(parents=True)
-        self.environment = {**self.suite.environment, "HOME": str(home),
+        self.environment = {**self.suite.environment, "HOME": str(home), "ARIZUKO_SECRETS": str(place / "s"),
                             "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
         for name in FILES:
             (place / name).write_text(f"a-value-that-stands-for-{name}\n")
@@ -183,17 +211,38 @@ class Play:
             return
         if re.match(r"arizuko up\b", command):
             return self.start(command)
-        made = self.shell(self.bound(command))
+        # Whoever runs this may write where the reader is asked to be root.
+        made = self.shell(self.bound(command.removeprefix("sudo ")))
         check(made.returncode == 0, f"{self.document}: `{command}` ended with {made.returncode}: {made.stdout}{made.stderr}")
-        for line in TOLD.get(command, []):
-            check(line in made.stdout, f"{self.document}: `{command}` does not print `{line}`: {made.stdout}")
+        self.compare(command, made.stdout + made.stderr)
 
-    def start(self, command):
+    def compare(self, command, printed):
+        lacks = missing(TOLD.get(command, []), printed)
+        check(lacks is None, f"{self.document}: `{command}` does not print `{lacks}`: {printed}")
+
+    def start(self, command, written=None):
+        """Runs `up` at a terminal, as whoever reads the document does."""
         text = "\n".join([*self.exports, f"exec {command}"])
-        log = self.place / "up.out"
-        self.up = subprocess.Popen(["bash", "-c", text], env=self.environment, cwd=self.place,
-                                   stdout=log.open("w"), stderr=self.suite.log)
-        until(f"{self.document}: `{command}` is ready", lambda: "ready " in log.read_text())
+        printed, (ours, theirs) = [], pty.openpty()
+        self.up = subprocess.Popen(["bash", "-c", text], env=self.environment, cwd=self.place, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+
+        def listen():
+            while True:
+                try:
+                    printed.append(os.read(ours, 4096).decode(errors="replace"))
+                except OSError:
+                    # The other end is closed.
+                    return os.close(ours)
+
+        threading.Thread(target=listen, daemon=True).start()
+        told = TOLD.get(written or command, [])
+        ready = lambda: "ready " in "".join(printed) and missing(told, "".join(printed)) is None
+        try:
+            until(f"{self.document}: `{command}` is ready", ready, 60)
+        except TimeoutError:
+            self.compare(written or command, "".join(printed))
+            raise
 
     def end(self):
         if self.up:
@@ -212,13 +261,25 @@ def played(program, document, found):
                     why = reason(command)
                     if command == "arizuko up" or re.search(r"^cargo run -- up$", command):
                         # On ports that are free.
-                        play.run("arizuko up --port-base 0")
+                        play.start("arizuko up --port-base 0", command)
                     elif why or WORLD.search(command):
                         continue
                     else:
                         play.run(command)
         finally:
             play.end()
+
+
+def sources(program, document, text):
+    """Whether what a document has SECRETS_SOURCES be is taken. Nobody answers there, which is no matter."""
+    for urls in re.findall(r"\bSECRETS_SOURCES='?(\S*://[^\s'`]*)", text):
+        if WORLD.search(urls) or re.search(r"PATH|%", urls):
+            continue
+        with tempfile.TemporaryDirectory(prefix="az", dir="/tmp") as place:
+            made = run(program, "secrets", "check", env={
+                "PATH": os.environ["PATH"], "HOME": place, "DATA_DIR": place, "SECRETS_SOURCES": urls, **CLUSTER})
+        said = made.stdout + made.stderr
+        check(not re.search(r"SECRETS_SOURCES(:| is )", said), f"{document}: `SECRETS_SOURCES={urls}` is not understood: {said}")
 
 
 def main():
@@ -252,6 +313,8 @@ def main():
                 print(f"{document}: {command}  [{why or 'run'}]")
             understood(program, document, command)
             counts["understood"] += 1
+        if not args.list:
+            sources(program, document, text)
         # A decision may speak of what was, or of what no operator types.
         inline = [] if "/decisions/" in document else re.findall(r"`(arizuko [a-z][^`]*)`", text)
         for command in inline:
@@ -264,6 +327,8 @@ def main():
                 played(program, document, found)
             except (AssertionError, OSError, TimeoutError, subprocess.SubprocessError) as error:
                 check(False, f"{document}: it could not be played: {error!r}")
+    if not args.only:
+        named.examine(program, documents(), check)
     print(f"commands: {counts['run']} run, {counts['understood']} understood, {done} checks, {len(failures)} failed")
     sys.exit(1 if failures else 0)
 
