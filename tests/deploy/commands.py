@@ -97,11 +97,11 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def missing(told, printed):
     """The first line of a sample that was not printed after those before it.
 
-    A word with a digit, a slash or `…` in it may be another; a line `…` stands for any.
+    A word with a digit or `…` in it, a path and an address may be another; a line `…` stands for any.
     """
     lines = [" ".join(COLOUR.sub("", line).split()) for line in printed.splitlines()]
     for sample in told:
-        words = [r".*" if re.search(r"[\d/…]", word) else re.escape(word) for word in sample.split()]
+        words = [r".*" if re.search(r"[\d…]|^/|://", word) else re.escape(word) for word in sample.split()]
         at = next((at for at, line in enumerate(lines) if re.fullmatch(" ".join(words), line)), None)
         if sample.strip() == "…":
             continue
@@ -141,7 +141,7 @@ def words(command):
         # In a container: what comes after its name.
         names = [n for n in names if n and found[n - 1] in ("--", "arizuko", "routd")]
         names = names[-1:]
-    if not names or {"alias", "install", "rsync"} & set(found[:names[0]]):
+    if not names or {"alias", "install", "rsync", "bao", "gcloud", "aws"} & set(found[:names[0]]):
         return None
     at = names[0]
     told = []
@@ -183,6 +183,9 @@ class Play:
         (home / ".local" / "bin").mkdir(parents=True)
         self.environment = {**self.suite.environment, "HOME": str(home), "ARIZUKO_SECRETS": str(place / "s"),
                             "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+        if PLAYED[document] == "nothing":
+            # A directory that is not there yet.
+            self.environment["DATA_DIR"] = str(self.suite.data / "i")
         for name in FILES:
             (place / name).write_text(f"a-value-that-stands-for-{name}\n")
         for name in ("deploy", "docs", "tests"):
