@@ -31,6 +31,7 @@ PLAYED = {
     "docs/quickstart.md": "nothing",
     "docs/compose.md": "nothing",
     "docs/schedules.md": "running",
+    "docs/backup.md": "running",
     "docs/upgrade.md": "running",
     "docs/runbooks/README.md": "running",
     "docs/runbooks/adapters.md": "running",
@@ -54,7 +55,6 @@ REASONS = [
      "needs a Docker engine and images; the suite's Docker stories do it where there is one"),
     (r"^(printf '{}' \| )?(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
     (r"^curl .*example\.org", "asks a host of the reader's"),
-    (r"^install -[dm] ", "puts something of the reader's in its place"),
     (r"^cat > ", "writes a file of a deployment"),
     (r"^prometheus ", "goes on for ever; tests/deploy/alerts.py runs it"),
     (r"^arizuko secrets set (SLACK|TELEGRAM)_|^arizuko route add --match .platform=", "needs an app or a bot at the platform"),
@@ -195,6 +195,9 @@ class Play:
         if PLAYED[self.document] == "nothing":
             return
         self.suite.start()
+        for name in ("bac", "srv"):
+            (self.place / name).mkdir()
+        (self.place / "secrets.env").write_text((self.suite.data / ".env").read_text())
         cert, key = pair(self.place, "made", 90)
         cert.rename(self.place / "new.crt")
         key.rename(self.place / "new.key")
@@ -204,13 +207,13 @@ class Play:
         return run("bash", "-c", text, env=self.environment, cwd=self.place)
 
     def bound(self, command):
-        """The command with this play's own addresses."""
-        port = self.suite.base + 12
-        return command.replace("127.0.0.1:8443", f"127.0.0.1:{port}")
+        """The command with this play's own addresses and directories."""
+        command = command.replace("127.0.0.1:8443", f"127.0.0.1:{self.suite.base + 12}")
+        return re.sub(r"/(backups|srv/data)/", lambda there: f"{self.place}/{there[1][:3]}/", command)
 
     def run(self, command):
         if re.match(r"(export|cd|alias) ", command):
-            self.exports.append(command)
+            self.exports.append(self.bound(command))
             return
         if re.match(r"arizuko up\b", command):
             return self.start(command)
