@@ -31,6 +31,12 @@ PLAYED = {
     "docs/quickstart.md": "nothing",
     "docs/compose.md": "nothing",
     "docs/schedules.md": "running",
+    "docs/agents.md": "running",
+    "docs/models.md": "running",
+    "docs/troubleshooting.md": "running",
+    "docs/dashboard.md": "running",
+    "docs/operations.md": "nothing",
+    "docs/logins.md": "running",
     "docs/backup.md": "running",
     "docs/upgrade.md": "running",
     "docs/runbooks/README.md": "running",
@@ -51,18 +57,23 @@ REASONS = [
     (r"^(sudo (?!deploy/compose/secrets)|systemctl|systemd-analyze)", "changes this machine; the units are examined by systemd-analyze"),
     (r"^(kubectl|helm|cd deploy/kubernetes|\.\./make-secret|deploy/kubernetes/make-secret|curl .*kubernetes)",
      "needs a cluster; flows::walk types docs/kubernetes.md at one, tests/deploy/check.py examines what is applied"),
-    (r"^(docker|deploy/docker|ARIZUKO_\w+=\S+ (docker|deploy)|cp deploy/compose|cd deploy/compose)",
+    (r"^(docker|deploy/docker|CONTAINER_BACKEND=docker|ARIZUKO_\w+=\S+ (docker|deploy)|cp deploy/compose|cd deploy/compose)",
      "needs a Docker engine and images; the suite's Docker stories do it where there is one"),
     (r"^(printf '{}' \| )?(gcloud|bao|aws|az|vault) ", "needs an account or a server of the vendor's"),
     (r"^curl .*example\.org", "asks a host of the reader's"),
     (r"^cat > ", "writes a file of a deployment"),
     (r"^prometheus ", "goes on for ever; tests/deploy/alerts.py runs it"),
     (r"^arizuko secrets set (SLACK|TELEGRAM)_|^arizuko route add --match .platform=", "needs an app or a bot at the platform"),
+    (r"^arizuko approval (show|approve|deny) ap-", "needs a call that waits; flows::approvals has them"),
+    (r"^arizuko trace ID", "needs the id of a message"),
+    (r"^arizuko (--json )?chaos(?! --messages 40)", "takes minutes; flows::chaos and docs/quickstart.md do it"),
     (r"^arizuko up$", "runs with free ports instead"),
     (r"^tests/bench/", "measures, for minutes"),
 ]
 # What stands for what a reader has, in the directory of the play.
-FILES = ["key.txt", "new-key.txt", "token.txt", "token", "key"]
+FILES = ["key.txt", "new-key.txt", "token.txt", "token", "key", "secret"]
+# Folders that documents speak of.
+FOLDERS = ["corp", "acme", "acme/eng"]
 # Words that stand for one.
 PLACES = {"FOLDER": "main", "DAEMON": "routd", "N": "1", "JID": "telegram:user/1", "": "nothing"}
 # What EKS says to a pod of who it is.
@@ -188,6 +199,8 @@ class Play:
             self.environment["DATA_DIR"] = str(self.suite.data / "i")
         for name in FILES:
             (place / name).write_text(f"a-value-that-stands-for-{name}\n")
+        for name in ("bac", "srv"):
+            (place / name).mkdir()
         for name in ("deploy", "docs", "tests"):
             (place / name).symlink_to(ROOT / name)
 
@@ -195,8 +208,8 @@ class Play:
         if PLAYED[self.document] == "nothing":
             return
         self.suite.start()
-        for name in ("bac", "srv"):
-            (self.place / name).mkdir()
+        for folder in FOLDERS:
+            self.suite.az("group", "add", folder)
         (self.place / "secrets.env").write_text((self.suite.data / ".env").read_text())
         cert, key = pair(self.place, "made", 90)
         cert.rename(self.place / "new.crt")
@@ -265,7 +278,7 @@ def played(program, document, found):
             for commands in found:
                 for command in commands:
                     why = reason(command)
-                    if command == "arizuko up" or re.search(r"^cargo run -- up$", command):
+                    if re.fullmatch(r"(arizuko|cargo run --) up *(#.*)?", command):
                         # On ports that are free.
                         play.start("arizuko up --port-base 0", command)
                     elif why or WORLD.search(command):
