@@ -208,6 +208,7 @@ class Play:
         if PLAYED[self.document] == "nothing":
             return
         self.suite.start()
+        assert self.shell("deploy/compose/secrets init").returncode == 0
         for folder in FOLDERS:
             self.suite.az("group", "add", folder)
         (self.place / "secrets.env").write_text((self.suite.data / ".env").read_text())
