@@ -112,10 +112,10 @@ def missing(told, printed):
     """
     lines = [" ".join(COLOUR.sub("", line).split()) for line in printed.splitlines()]
     for sample in told:
-        words = [r".*" if re.search(r"[\d…]|^/|://", word) else re.escape(word) for word in sample.split()]
-        at = next((at for at, line in enumerate(lines) if re.fullmatch(" ".join(words), line)), None)
         if sample.strip() == "…":
             continue
+        words = [r".*" if re.search(r"[\d…]|^/|://", word) else re.escape(word) for word in sample.split()]
+        at = next((at for at, line in enumerate(lines) if re.fullmatch(" ".join(words), line)), None)
         if at is None:
             return sample
         lines = lines[at + 1:]
@@ -257,12 +257,11 @@ class Play:
 
         threading.Thread(target=listen, daemon=True).start()
         told = TOLD.get(written or command, [])
-        ready = lambda: "ready " in "".join(printed) and missing(told, "".join(printed)) is None
+        until(f"{self.document}: `{command}` is ready", lambda: "ready " in "".join(printed))
         try:
-            until(f"{self.document}: `{command}` is ready", ready, 60)
+            until("the whole sample", lambda: missing(told, "".join(printed)) is None, 30)
         except TimeoutError:
             self.compare(written or command, "".join(printed))
-            raise
 
     def end(self):
         if self.up:
