@@ -12,6 +12,7 @@ import base64
 import binascii
 import copy
 import difflib
+import functools
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ import sys
 import tempfile
 
 import kubernetes_validate
+import kubernetes_validate.utils
 import yaml
 
 from cases import JOB, RENDERED, UNSAFE, bad_jobs
@@ -35,6 +37,9 @@ VERSIONS = [f"1.{minor}" for minor in range(31, 38)]
 DAEMONS = ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd"]
 # What no schema of Kubernetes knows.
 FOREIGN = {"ExternalSecret", "SecretStore", "SealedSecret"}
+
+# Each schema is some MiB, and is read for every document otherwise.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 failures = []
 seen = set()

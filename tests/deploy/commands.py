@@ -10,7 +10,7 @@ understood by the program: its commands, its options and their values; and so is
 documents name besides is looked for by `named.py`.
 """
 import argparse
-import json
+import concurrent.futures
 import os
 import pathlib
 import pty
@@ -83,12 +83,13 @@ CLUSTER = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/arizuko", "AWS_WEB_ID
 WORLD = re.compile(r"…|YOUR[._]")
 
 failures = []
-done = 0
+done = []
+# Documents that are played at once: most of the time each waits for its own instance.
+AT_ONCE = 4
 
 
 def check(holds, what):
-    global done
-    done += 1
+    done.append(what)
     if not holds:
         failures.append(what)
         print(f"FAILED: {what}")
@@ -99,8 +100,6 @@ def documents():
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
-# What a document says that a command prints.
-TOLD = {}
 # What colours a terminal.
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -122,8 +121,8 @@ def missing(told, printed):
     return None
 
 
-def blocks(text):
-    """The fenced blocks of commands, each as a list of commands."""
+def blocks(text, told):
+    """The fenced blocks of commands, each as a list of commands. `told` gets what it says that each prints."""
     for kind, body in re.findall(r"^```(sh|console)\n(.*?)^```", text, re.M | re.S):
         body = body.replace("\\\n", " ")
         lines = [line.strip() for line in body.splitlines()]
@@ -133,7 +132,7 @@ def blocks(text):
                 if line.startswith("$ "):
                     last = line[2:]
                 elif last and line:
-                    TOLD.setdefault(last, []).append(line)
+                    told.setdefault(last, []).append(line)
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         yield [line for line in lines if line and not line.startswith("#")]
 
@@ -163,6 +162,10 @@ def words(command):
     return told
 
 
+# What the program was asked already.
+asked = set()
+
+
 def understood(program, where, command):
     try:
         told = words(command)
@@ -172,8 +175,9 @@ def understood(program, where, command):
         return
     if told[:1] == ["group"]:
         told = ["offline" if word == "NAME" else word for word in told]
-    if told[:1] in (["ant"], ["launch"], ["shim"]) or "--help" in told:
+    if told[:1] in (["ant"], ["launch"], ["shim"]) or "--help" in told or tuple(told) in asked:
         return
+    asked.add(tuple(told))
     # Help is printed once all that stands before it was understood.
     made = run(program, *told, "--help", env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DATA_DIR": "/nonexistent"})
     # Running text may name an option without its value.
@@ -184,8 +188,8 @@ def understood(program, where, command):
 class Play:
     """A document's commands, one after the other."""
 
-    def __init__(self, program, place, document):
-        self.place, self.document, self.exports = place, document, []
+    def __init__(self, program, place, document, told):
+        self.place, self.document, self.told, self.exports = place, document, told, []
         (place / "bin").mkdir()
         (place / "bin" / "arizuko").symlink_to(program)
         self.suite = Suite(program, place)
@@ -237,7 +241,7 @@ class Play:
         self.compare(command, made.stdout + made.stderr)
 
     def compare(self, command, printed):
-        lacks = missing(TOLD.get(command, []), printed)
+        lacks = missing(self.told.get(command, []), printed)
         check(lacks is None, f"{self.document}: `{command}` does not print `{lacks}`: {printed}")
 
     def start(self, command, written=None):
@@ -256,7 +260,7 @@ class Play:
                     return os.close(ours)
 
         threading.Thread(target=listen, daemon=True).start()
-        told = TOLD.get(written or command, [])
+        told = self.told.get(written or command, [])
         until(f"{self.document}: `{command}` is ready", lambda: "ready " in "".join(printed))
         try:
             until("the whole sample", lambda: missing(told, "".join(printed)) is None, 30)
@@ -270,9 +274,9 @@ class Play:
         self.suite.end()
 
 
-def played(program, document, found):
+def played(program, document, found, told):
     with tempfile.TemporaryDirectory(prefix="az", dir="/tmp") as place:
-        play = Play(program, pathlib.Path(place), document)
+        play = Play(program, pathlib.Path(place), document, told)
         try:
             play.begin()
             for commands in found:
@@ -285,6 +289,8 @@ def played(program, document, found):
                         continue
                     else:
                         play.run(command)
+        except (AssertionError, OSError, TimeoutError, subprocess.SubprocessError) as error:
+            check(False, f"{document}: it could not be played: {error!r}")
         finally:
             play.end()
 
@@ -311,12 +317,13 @@ def main():
     program = os.path.abspath(args.program)
     check(set(PLAYED) <= set(documents()), f"no such documents: {set(PLAYED) - set(documents())}")
     counts = {"run": 0, "understood": 0}
+    plays = []
     for document in documents():
         if args.only and document not in args.only:
             continue
         text = (ROOT / document).read_text()
-        TOLD.clear()
-        found = list(blocks(text))
+        told = {}
+        found = list(blocks(text, told))
         for command in (command for commands in found for command in commands):
             why = reason(command)
             if document in PLAYED:
@@ -342,13 +349,13 @@ def main():
                 understood(program, document, command)
                 counts["understood"] += 1
         if document in PLAYED and found and not args.read:
-            try:
-                played(program, document, found)
-            except (AssertionError, OSError, TimeoutError, subprocess.SubprocessError) as error:
-                check(False, f"{document}: it could not be played: {error!r}")
+            plays.append((program, document, found, told))
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for play in [pool.submit(played, *play) for play in plays]:
+            play.result()
     if not args.only:
         named.examine(program, documents(), check)
-    print(f"commands: {counts['run']} run, {counts['understood']} understood, {done} checks, {len(failures)} failed")
+    print(f"commands: {counts['run']} run, {counts['understood']} understood, {len(done)} checks, {len(failures)} failed")
     sys.exit(1 if failures else 0)
 
 
