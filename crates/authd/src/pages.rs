@@ -1,20 +1,14 @@
-//! authd's pages as HTML: no script, one inline stylesheet that the policy names by its hash.
+//! authd's pages as HTML, in the frame that [`kit::PlainPages`] gives them.
 
 use crate::{
     session::{Kind, Session},
     store::Identity,
     vouched::Provider,
 };
-use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use axum::{http::StatusCode, response::Response};
+use kit::{PlainPage, PlainPages};
+use maud::{Markup, html};
 use proto::Timestamp;
-use sha2::{Digest, Sha256};
-
-const STYLE: &str = include_str!("pages.css");
 
 /// Somebody who is logged in.
 #[derive(Debug)]
@@ -73,62 +67,20 @@ pub(crate) enum Page<'a> {
 
 /// Makes the pages of one instance.
 #[derive(Debug)]
-pub(crate) struct Pages {
-    instance: String,
-    policy: HeaderValue,
-}
+pub(crate) struct Pages(PlainPages);
 
 impl Pages {
     pub(crate) fn new(instance: &str) -> Self {
-        let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'"
-        );
-        // Base64 is always a header's value; without it, nothing at all would be allowed.
-        let policy = HeaderValue::from_str(&policy)
-            .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
-        Self { instance: instance.to_owned(), policy }
+        Self(PlainPages::new(instance))
     }
 
     /// The page, with the headers that keep it to itself.
     pub(crate) fn show(&self, status: StatusCode, page: &Page<'_>) -> Response {
-        let headers = [
-            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-            // Not `no-referrer`: a browser would then send our own forms with `Origin: null`.
-            (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-            (
-                HeaderName::from_static("cross-origin-opener-policy"),
-                HeaderValue::from_static("same-origin"),
-            ),
-            (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
-        ];
-        (status, headers, Html(self.html(page).into_string())).into_response()
+        self.0.answer(status, &self.framed(page))
     }
 
-    fn html(&self, page: &Page<'_>) -> Markup {
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (title(page)) " · " (self.instance) }
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    main {
-                        p.instance { "arizuko " span { (self.instance) } }
-                        h1 { (title(page)) }
-                        (body(page, &self.instance))
-                    }
-                }
-            }
-        }
+    fn framed(&self, page: &Page<'_>) -> PlainPage<'static> {
+        PlainPage { title: title(page), body: body(page, self.0.instance()), refresh: None }
     }
 }
 
@@ -371,20 +323,9 @@ mod tests {
             providers: vec![Provider::Github],
         };
         let pages = Pages::new("<b>demo</b>");
-        let html = pages.html(&Page::LoggedIn(&who)).into_string();
+        let html = pages.0.html(&pages.framed(&Page::LoggedIn(&who)));
         assert!(!html.contains("<script") && !html.contains("<b>demo"), "{html}");
         assert!(html.contains("2023-11-14 22:13 UTC"), "{html}");
         assert!(!html.contains("<img>") && html.contains("Log out everywhere"), "{html}");
-    }
-
-    #[test]
-    fn the_stylesheet_is_the_one_that_the_policy_names() {
-        let pages = Pages::new("demo");
-        let html = pages.html(&Page::Link).into_string();
-        let (_, rest) = html.split_once("<style>").unwrap();
-        let (style, _) = rest.split_once("</style>").unwrap();
-        let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
-        assert!(pages.policy.to_str().unwrap().contains(&format!("'sha256-{hash}'")));
-        assert!(!html.contains("style="), "an inline style would be refused");
     }
 }

@@ -1,4 +1,4 @@
-//! A daemon's life: settings, logs, metrics, HTTP, peers, health, clock, tasks, stop.
+//! A daemon's life: settings, logs, metrics, HTTP and its plain pages, peers, health, clock, tasks, stop.
 //!
 //! A [`Program`] is a daemon as a value; [`run`] gives it a [`Context`] and serves what it answers.
 //! Every daemon starts alike: the listener answers `/health` and `/ready` from the beginning; its
@@ -26,6 +26,7 @@ pub mod logs;
 mod metrics;
 mod openapi;
 mod peer;
+mod plain_page;
 mod refusals;
 mod roots;
 mod run;
@@ -58,6 +59,7 @@ pub use metrics::Metrics;
 pub use peer::{
     CALL_TIMEOUT, Fetched, Options as CallOptions, Peer, PeerError, Peers, client_builder,
 };
+pub use plain_page::{PlainPage, PlainPages};
 pub use refusals::RefusedCall;
 /// The client of [`http_client`], so that who makes requests by hand need not name its library.
 pub use reqwest::Client as HttpClient;

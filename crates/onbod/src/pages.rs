@@ -1,18 +1,12 @@
-//! onbod's pages as HTML: no script, one inline stylesheet that the policy names by its hash.
+//! onbod's pages as HTML, in the frame that [`kit::PlainPages`] gives them.
 
-use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{Html, IntoResponse, Response},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use axum::{http::StatusCode, response::Response};
+use kit::{PlainPage, PlainPages};
+use maud::{Markup, html};
 use proto::{
     Jid, Timestamp,
     onbod::{Admission, AdmissionState as State, Person},
 };
-use sha2::{Digest, Sha256};
-
-const STYLE: &str = include_str!("pages.css");
 
 /// Where one logs in.
 const LOGIN: &str = "/auth/";
@@ -61,66 +55,22 @@ pub(crate) enum Page<'a> {
 /// Makes the pages of one instance.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    instance: String,
     assistant: String,
-    policy: HeaderValue,
+    frame: PlainPages,
 }
 
 impl Pages {
     pub(crate) fn new(instance: &str, assistant: &str) -> Self {
-        let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'"
-        );
-        // Base64 is always a header's value; without it, nothing at all would be allowed.
-        let policy = HeaderValue::from_str(&policy)
-            .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
-        Self { instance: instance.to_owned(), assistant: assistant.to_owned(), policy }
+        Self { assistant: assistant.to_owned(), frame: PlainPages::new(instance) }
     }
 
     /// The page, with the headers that keep it to itself.
     pub(crate) fn show(&self, status: StatusCode, page: &Page<'_>) -> Response {
-        let headers = [
-            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-            // Not `no-referrer`: a browser would then send our own forms with `Origin: null`. And not to the login page,
-            // which is on this host too: the address is a right.
-            (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-            (
-                HeaderName::from_static("cross-origin-opener-policy"),
-                HeaderValue::from_static("same-origin"),
-            ),
-            (HeaderName::from_static("x-robots-tag"), HeaderValue::from_static("noindex")),
-        ];
-        (status, headers, Html(self.html(page).into_string())).into_response()
+        self.frame.answer(status, &self.framed(page))
     }
 
-    fn html(&self, page: &Page<'_>) -> Markup {
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    @if let Some(seconds) = refresh(page) {
-                        meta http-equiv="refresh" content=(seconds);
-                    }
-                    title { (title(page)) " · " (self.instance) }
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    main {
-                        p.instance { "arizuko " span { (self.instance) } }
-                        h1 { (title(page)) }
-                        (self.body(page))
-                    }
-                }
-            }
-        }
+    fn framed(&self, page: &Page<'_>) -> PlainPage<'static> {
+        PlainPage { title: title(page), body: self.body(page), refresh: refresh(page) }
     }
 
     fn body(&self, page: &Page<'_>) -> Markup {
@@ -128,7 +78,7 @@ impl Pages {
         match page {
             Page::LogIn(back) => html! {
                 p { "Log in first. If that does not lead you back here, open this link again." }
-                p { a.button href=(log_in(back)) { "Log in" } }
+                p { a.button.primary href=(log_in(back)) { "Log in" } }
                 p.quiet { "Nothing has happened yet." }
             },
             Page::Pair { admission, subject, mark } => html! {
@@ -143,7 +93,7 @@ impl Pages {
             },
             Page::Spent => html! {
                 p { "A pairing link works once, and somebody has used this one." }
-                p { "If that was not you, tell whoever runs " strong { (self.instance) } "." }
+                p { "If that was not you, tell whoever runs " strong { (self.frame.instance()) } "." }
             },
             Page::Gone => html! {
                 p { "A pairing link lasts ten minutes. This one has ended, or it was not copied whole." }
@@ -153,7 +103,7 @@ impl Pages {
                 p { "As many people wait as can. The link has not been used: try again within its ten minutes, or write in the chat later." }
             },
             Page::Invite { subject, mark, until } => html! {
-                p { "You are invited to " strong { (self.instance) } ". You get a folder of your own, and " (assistant) " in it." }
+                p { "You are invited to " strong { (self.frame.instance()) } ". You get a folder of your own, and " (assistant) " in it." }
                 dl {
                     dt { "You are" } dd { code { (subject) } }
                     dt { "Good until" } dd { (time(*until)) }
@@ -210,7 +160,7 @@ impl Pages {
         html! {
             @match admission.state {
                 State::Refused => {
-                    p { "Whoever runs " strong { (self.instance) } " did not let you in." }
+                    p { "Whoever runs " strong { (self.frame.instance()) } " did not let you in." }
                     @if let Some(note) = &admission.note { p { (note) } }
                 }
                 State::Waiting => {
@@ -230,11 +180,11 @@ impl Pages {
 }
 
 /// After how many seconds a page is to be looked at again.
-fn refresh(page: &Page<'_>) -> Option<&'static str> {
+fn refresh(page: &Page<'_>) -> Option<u32> {
     let Page::Standing(Standing { person: None, admissions, .. }) = page else { return None };
     match admissions.first()?.state {
-        State::Admitting => Some("2"),
-        State::Waiting => Some("30"),
+        State::Admitting => Some(2),
+        State::Waiting => Some(30),
         _ => None,
     }
 }
@@ -337,24 +287,13 @@ mod tests {
             Page::Standing(&over),
         ];
         for page in &all {
-            let html = pages.html(page).into_string();
+            let html = pages.frame.html(&pages.framed(page));
             for markup in ["<script", "<b>", "<i>", "<u>", "value=\"\"m"] {
                 assert!(!html.contains(markup), "{markup}: {html}");
             }
         }
-        let html = pages.html(&all[1]).into_string();
+        let html = pages.frame.html(&pages.framed(&all[1]));
         assert!(html.contains("<strong>2</strong> of 3 in the queue"), "{html}");
         assert!(html.contains("content=\"30\""), "it looks again by itself: {html}");
-    }
-
-    #[test]
-    fn the_stylesheet_is_the_one_that_the_policy_names() {
-        let pages = Pages::new("demo", "Ari");
-        let html = pages.html(&Page::LogIn("/onboard/")).into_string();
-        let (_, rest) = html.split_once("<style>").unwrap();
-        let (style, _) = rest.split_once("</style>").unwrap();
-        let hash = STANDARD.encode(Sha256::digest(style.as_bytes()));
-        assert!(pages.policy.to_str().unwrap().contains(&format!("'sha256-{hash}'")));
-        assert!(!html.contains("style="), "an inline style would be refused");
     }
 }
