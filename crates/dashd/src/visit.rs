@@ -103,6 +103,17 @@ impl Visit {
         Ok(self.peer(daemon).await?.call(endpoint, request).await?)
     }
 
+    /// The same of a daemon that an instance may do without: where nobody is there, that is known at once. Whoever
+    /// must be there is given a moment to start.
+    pub(crate) async fn look<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        daemon: Daemon,
+        endpoint: &Endpoint<Req, Res>,
+        request: &Req,
+    ) -> Result<Res, Trouble> {
+        Ok(at_hand(daemon, self.peer(daemon).await?).call(endpoint, request).await?)
+    }
+
     /// The same, of an endpoint that takes its time.
     pub(crate) async fn call_waiting<Req: Serialize, Res: DeserializeOwned>(
         &self,
@@ -183,6 +194,11 @@ impl Visit {
         }
         response
     }
+}
+
+/// `peer`, which is not waited for where `daemon` is one that an instance may do without.
+pub(crate) fn at_hand(daemon: Daemon, peer: Peer) -> Peer {
+    if daemon.is_optional() { peer.at_once() } else { peer }
 }
 
 /// Whether the session that a request came with has ended meanwhile.

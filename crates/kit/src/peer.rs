@@ -159,7 +159,8 @@ impl Peers {
             (None, Some(token)) => Credential::Fixed(token.clone()),
             (None, None) => Credential::None,
         };
-        Peer { http: self.http.clone(), name: daemon.name(), base: url.into(), credential }
+        let (http, name, base) = (self.http.clone(), daemon.name(), url.into());
+        Peer { http, name, base, credential, at_once: false }
     }
 
     pub(crate) fn tokens(&self) -> Option<&Arc<Tokens>> {
@@ -180,6 +181,7 @@ pub struct Peer {
     name: &'static str,
     base: String,
     credential: Credential,
+    at_once: bool,
 }
 
 /// What one call brings along.
@@ -192,6 +194,8 @@ pub struct Options {
     bearer: Option<HeaderValue>,
     /// Whether the connection ends with the answer.
     once: bool,
+    /// Whether a peer that is not there is given up at once.
+    at_once: bool,
 }
 
 impl Options {
@@ -221,7 +225,8 @@ impl Peer {
     /// The HTTP client could not be made.
     pub fn on_socket(name: &'static str, socket: &Path) -> Result<Self, reqwest::Error> {
         let http = client_builder().unix_socket(socket.to_owned()).build()?;
-        Ok(Self { http, name, base: "http://localhost".into(), credential: Credential::None })
+        let base = "http://localhost".into();
+        Ok(Self { http, name, base, credential: Credential::None, at_once: false })
     }
 
     /// The same, presenting nothing.
@@ -235,6 +240,14 @@ impl Peer {
     #[must_use]
     pub fn presenting(mut self, token: &str) -> Self {
         self.credential = Credential::Fixed(token.into());
+        self
+    }
+
+    /// The same, for who would rather know at once that nobody is there than wait a second for it to start: the
+    /// connection is tried once.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        self.at_once = true;
         self
     }
 
@@ -279,6 +292,7 @@ impl Peer {
         request: &Req,
         mut options: Options,
     ) -> Result<Res, PeerError> {
+        options.at_once = self.at_once;
         let token = self.token(None).await?;
         options.bearer = token.as_ref().and_then(|token| bearer(token.as_bytes()));
         let named = |error: PeerError| error.named(self.name);
@@ -303,7 +317,7 @@ impl Peer {
         request: &Req,
         credential: &[u8],
     ) -> Result<Res, PeerError> {
-        let options = Options::with_bearer(credential);
+        let options = Options { at_once: self.at_once, ..Options::with_bearer(credential) };
         let answer = send(&self.http, &self.base, endpoint, request, &options).await;
         answer.map_err(|error| error.named(self.name))
     }
@@ -361,7 +375,7 @@ pub(crate) async fn send<Req: Serialize, Res: DeserializeOwned>(
     options: &Options,
 ) -> Result<Res, PeerError> {
     let (url, request) = build(http, base, endpoint, request, options)?;
-    for wait in CONNECT_RETRIES.into_iter().map(Some).chain([None]) {
+    for wait in waits(options.at_once) {
         let copy = request.try_clone().ok_or_else(|| protocol(&url, "a body that is a stream"))?;
         match http.execute(copy).await {
             Ok(answer) => return read(&url, answer).await,
@@ -375,6 +389,12 @@ pub(crate) async fn send<Req: Serialize, Res: DeserializeOwned>(
         }
     }
     Err(protocol(&url, "no attempt was made"))
+}
+
+/// The wait after each attempt to connect; none after the last.
+fn waits(at_once: bool) -> impl Iterator<Item = Option<Duration>> {
+    let again: &[Duration] = if at_once { &[] } else { &CONNECT_RETRIES };
+    again.iter().copied().map(Some).chain([None])
 }
 
 fn build<Req: Serialize, Res>(

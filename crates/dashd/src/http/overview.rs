@@ -49,19 +49,18 @@ async fn board(visit: Visit) -> Result<Markup, Trouble> {
         limit: Some(FAILED_MAX),
         ..ListTurns::default()
     };
-    let services = services::ask(&visit).await?;
-    let secrets = secrets::ask(&visit).await?;
-    let routd = visit.call(Daemon::Routd, &proto::routd::STATUS, &nothing).await;
-    let runed = visit.call(Daemon::Runed, &proto::runed::STATUS, &nothing).await;
-    let failed = visit.call(Daemon::Routd, &LIST_TURNS, &failed).await;
-    let newcomers = match services.iter().find(|one| one.daemon == Daemon::Onbod) {
-        Some(onbod) if onbod.said.is_ok() => waiting(&visit).await,
-        // Where it does not run there is no queue; where it should and does not, that is said already.
-        _ => None,
-    };
+    // Beside each other: whoever is away holds up the page once.
+    let (services, secrets, routd, runed, failed, newcomers) = tokio::join!(
+        services::ask(&visit),
+        secrets::ask(&visit),
+        visit.call(Daemon::Routd, &proto::routd::STATUS, &nothing),
+        visit.call(Daemon::Runed, &proto::runed::STATUS, &nothing),
+        visit.call(Daemon::Routd, &LIST_TURNS, &failed),
+        waiting(&visit),
+    );
     Ok(view::board(&Overview {
-        services,
-        secrets,
+        services: services?,
+        secrets: secrets?,
         routd: routd.map_err(|trouble| trouble.line()),
         runed: runed.map_err(|trouble| trouble.line()),
         // That routd is away is said already.
@@ -70,13 +69,14 @@ async fn board(visit: Visit) -> Result<Markup, Trouble> {
     }))
 }
 
-/// How many newcomers wait.
+/// How many newcomers wait. Where onbod does not run there is no queue; where it should and does not, that is said
+/// already.
 async fn waiting(visit: &Visit) -> Option<u64> {
     let queue = ListAdmissions {
         state: Some(AdmissionState::Waiting),
         limit: Some(1),
         ..ListAdmissions::default()
     };
-    let page = visit.call(Daemon::Onbod, &LIST_ADMISSIONS, &queue).await;
+    let page = visit.look(Daemon::Onbod, &LIST_ADMISSIONS, &queue).await;
     page.ok().map(|page| page.waiting)
 }

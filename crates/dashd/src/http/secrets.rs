@@ -143,7 +143,8 @@ pub(super) async fn ask_forget(visit: Visit, Named { name }: Named) -> Outcome {
 pub(super) async fn forget(visit: Visit, Named { name }: Named) -> Outcome {
     let request = ForgetSecret { name: name.clone() };
     let users: Vec<Daemon> = {
-        let said = ask(&visit).await?;
+        // Whoever is just starting is waited for: it must forget as well.
+        let said = all(&visit, &SECRETS, &Nothing {}, Some(Duration::ZERO)).await?;
         let names = view::by_name(&said);
         names.get(name.as_str()).into_iter().flatten().map(|(daemon, ..)| *daemon).collect()
     };

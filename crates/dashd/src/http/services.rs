@@ -7,7 +7,7 @@ use crate::{
     parts::{address, choice, field, filter},
     query,
     trouble::Trouble,
-    visit::{Outcome, Visit, page as shown},
+    visit::{Outcome, Visit, at_hand, page as shown},
 };
 use kit::{Peer, PeerError};
 use maud::html;
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Bytes of a daemon's figures that are read.
 const FIGURES_MAX: usize = 4 << 20;
 
-/// Asks every daemon of this program the same, all at once. Each answers or says why not; whoever may not ask learns
-/// that, and nothing about any daemon.
+/// Asks every daemon of this program the same, all at once; nothing is changed by it unless it may take a while (`wait`).
+/// Each answers or says why not; whoever may not ask learns that, and nothing about any daemon.
 pub(super) async fn all<Req: Serialize, Res: DeserializeOwned>(
     visit: &Visit,
     endpoint: &Endpoint<Req, Res>,
@@ -30,8 +30,12 @@ pub(super) async fn all<Req: Serialize, Res: DeserializeOwned>(
     wait: Option<Duration>,
 ) -> Result<Vec<(Daemon, Result<Res, String>)>, Trouble> {
     let daemons: Vec<Daemon> = visit.app.peers.known().collect();
-    let wait = wait.unwrap_or_default();
-    let asks = daemons.iter().map(|daemon| visit.call_waiting(*daemon, endpoint, request, wait));
+    let asks = daemons.iter().map(|daemon| async move {
+        match wait {
+            Some(wait) => visit.call_waiting(*daemon, endpoint, request, wait).await,
+            None => visit.look(*daemon, endpoint, request).await,
+        }
+    });
     let answers = futures::future::join_all(asks).await;
     let mut all = Vec::new();
     for (daemon, answer) in daemons.into_iter().zip(answers) {
@@ -51,15 +55,21 @@ pub(super) async fn all<Req: Serialize, Res: DeserializeOwned>(
 pub(super) async fn ask(visit: &Visit) -> Result<Vec<Service>, Trouble> {
     let request = Nothing {};
     // What each says of itself is for everybody near it; who may see it here is for routd to say.
-    visit.call(Daemon::Routd, &proto::routd::STATUS, &request).await.map(drop).or_else(
-        |trouble| match &trouble {
-            Trouble::Owner(error) if matches!(error.status(), Some(401 | 403)) => Err(trouble),
-            _ => Ok(()),
-        },
-    )?;
     let peers = &visit.app.peers;
-    let asks = peers.known().map(|daemon| one(daemon, peers.get(daemon).without_credential()));
-    Ok(futures::future::join_all(asks).await)
+    let asks = peers
+        .known()
+        .map(|daemon| one(daemon, at_hand(daemon, peers.get(daemon).without_credential())));
+    let (may, services) = futures::future::join(
+        visit.call(Daemon::Routd, &proto::routd::STATUS, &request),
+        futures::future::join_all(asks),
+    )
+    .await;
+    match may {
+        Err(Trouble::Owner(error)) if matches!(error.status(), Some(401 | 403)) => {
+            Err(Trouble::Owner(error))
+        }
+        _ => Ok(services),
+    }
 }
 
 async fn one(daemon: Daemon, peer: Peer) -> Service {

@@ -1,6 +1,6 @@
 //! Fetching a file that another daemon serves, piece by piece: none is held whole.
 
-use super::{CALL_TIMEOUT, CONNECT_RETRIES, Peer, PeerError, bearer, protocol, refusal};
+use super::{CALL_TIMEOUT, Peer, PeerError, bearer, protocol, refusal, waits};
 use axum::body::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderName, HeaderValue, header};
@@ -80,7 +80,7 @@ impl Peer {
     async fn fetch_as(&self, path: &str, credential: Option<&[u8]>) -> Result<Fetched, PeerError> {
         let (peer, url) = (self.name, format!("{}{path}", self.base));
         let credential = credential.and_then(bearer);
-        for wait in CONNECT_RETRIES.into_iter().map(Some).chain([None]) {
+        for wait in waits(self.at_once) {
             let mut call = self.http.get(&url);
             if let Some(credential) = &credential {
                 call = call.header(header::AUTHORIZATION, credential.clone());
