@@ -27,14 +27,16 @@ pub(crate) struct Skill {
     about: String,
 }
 
-/// Reads persona and skills, and composes the text. What cannot be read is left out, and the log says so.
-pub(crate) fn briefing(options: &Options) -> String {
+/// Reads personas and skills, and composes the text: who the agents of the instance are, who the folder's administrators
+/// say that this one is (`folder`), and what is in its own home. What cannot be read is left out, and the log says so.
+pub(crate) fn briefing(options: &Options, folder: Option<&str>) -> String {
     let home = directory(&options.home);
     let workspace = directory(&options.skills);
     let read = |place: &Option<Beneath>| {
         place.as_ref().and_then(|place| text(place, "persona.md", PERSONA_MAX))
     };
-    let personas: Vec<String> = [read(&workspace), read(&home)].into_iter().flatten().collect();
+    let personas = [read(&workspace), folder.map(str::to_owned), read(&home)];
+    let personas: Vec<String> = personas.into_iter().flatten().collect();
     let skills = workspace.as_ref().map(skills).unwrap_or_default();
     compose(&personas, &skills, &options.skills)
 }
@@ -132,10 +134,15 @@ mod tests {
         std::fs::write(place.path().join("secret"), "nobody should read this").unwrap();
         std::os::unix::fs::symlink("../secret", home.join("persona.md")).unwrap();
         let options = Options { skills: workspace.clone(), ..Options::new("/t", &home) };
-        let told = briefing(&options);
+        let told = briefing(&options, Some("You like the sea.\n"));
         assert!(told.starts_with(MANNERS.lines().next().unwrap()), "{told}");
-        assert!(told.contains("You are Ann.") && told.contains("- greet: Greets"), "{told}");
+        let who = "# Who you are\n\nYou are Ann.\n\n# Who you are\n\nYou like the sea.\n";
+        assert!(told.contains(who) && told.contains("- greet: Greets"), "{told}");
         assert!(!told.contains("nobody") && !told.contains("empty"), "{told}");
-        assert_eq!(told, briefing(&options), "the same from turn to turn");
+        assert_eq!(
+            told,
+            briefing(&options, Some("You like the sea.")),
+            "the same from turn to turn"
+        );
     }
 }

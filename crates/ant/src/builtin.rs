@@ -85,7 +85,7 @@ impl<'a> Talk<'a> {
             place,
             input,
             model,
-            briefing: briefing::briefing(place.options),
+            briefing: briefing::briefing(place.options, input.persona.as_deref()),
             skills: briefing::directory(&place.options.skills),
             resumed: session.filter(|_| found.is_some()).map(str::to_owned),
             transcript: Transcript::default(),

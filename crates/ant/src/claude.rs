@@ -147,7 +147,7 @@ fn command(
         .args(["--strict-mcp-config", "--mcp-config", &servers.to_string()])
         .args(["--tools", OWN_TOOLS, "--allowedTools", &format!("{OWN_TOOLS},mcp__arizuko")])
         .args(["--model", &input.model])
-        .args(["--append-system-prompt", &briefing::briefing(options)]);
+        .args(["--append-system-prompt", &briefing::briefing(options, input.persona.as_deref())]);
     if let Some(session) = session {
         command.arg(format!("--resume={session}"));
     }

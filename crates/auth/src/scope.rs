@@ -190,6 +190,8 @@ pub mod scopes {
         GROUPS_READ = "groups:read";
         /// Make and remove folders.
         GROUPS_WRITE = "groups:write";
+        /// Say who the agents of folders are. No daemon holds it.
+        PERSONAS_WRITE = "personas:write";
         /// Read the routing table.
         ROUTES_READ = "routes:read";
         /// Change the routing table.

@@ -68,6 +68,7 @@ pub fn person_scopes(audience: Daemon) -> &'static [Scope] {
                     s::TURNS_READ,
                     s::FEED_READ,
                     s::GROUPS_READ,
+                    s::PERSONAS_WRITE,
                     s::ROUTES_READ,
                     s::TOKENS_READ,
                     s::TOKENS_WRITE,

@@ -77,6 +77,8 @@ pub const ROUTES: &[Route] = &[
     LIST_OUTBOX.route,
     LIST_TURNS.route,
     MEMORY.route,
+    PERSONA.route,
+    SET_PERSONA.route,
     FILE,
     FILE,
     ADD_GROUP.route,

@@ -178,6 +178,9 @@ pub struct TurnInput {
     /// The model, for the harnesses that call one.
     #[serde(default)]
     pub model: String,
+    /// Who the agent is, as whoever administers the folder says; for the harnesses that call a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persona: Option<String>,
     /// When the run will be ended, by routd's clock.
     pub deadline: Timestamp,
     /// How long that is from now, in milliseconds. An agent's own clock may say another time of day; where this is

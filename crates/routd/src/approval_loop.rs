@@ -30,6 +30,8 @@ use std::{
 const HANDS: usize = 8;
 /// Rows of one pass, of each kind.
 const AT_ONCE: u32 = 64;
+/// How long it can be read what became of a call: 90 days. Who decided on it is in the audit for good.
+const KEEP_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How long the loop sleeps when nothing is due.
 const BACKSTOP: Duration = Duration::from_secs(15);
 /// The wait after a pass that failed.
@@ -66,9 +68,10 @@ pub(crate) async fn run(app: Arc<App>) {
 /// Does what is due. Answers how long nothing will be.
 async fn pass(app: &Arc<App>, busy: &Busy) -> Result<Duration, Fault> {
     let now = app.now();
-    let (open, lapses) = app.db.read(approvals::due).await?;
-    let over = lapses.is_some_and(|at| at <= now);
-    if open || over {
+    let due = app.db.read(approvals::due).await?;
+    let keep = now.plus(-KEEP_MS);
+    let over = due.lapses.is_some_and(|at| at <= now) || due.oldest.is_some_and(|at| at < keep);
+    if due.open || over {
         let (wake, here, free) = {
             let here = lock(busy).clone();
             let free = HANDS.saturating_sub(here.len());
@@ -84,6 +87,7 @@ async fn pass(app: &Arc<App>, busy: &Busy) -> Result<Duration, Fault> {
                     take_up(tx, &wake, &held, now)?;
                 }
             }
+            approvals::forget(tx, keep, AT_ONCE)?;
             let mut claimed = Vec::new();
             for held in approvals::in_state(tx, State::Approved, AT_ONCE)?.into_iter().take(free) {
                 if approving::claim(tx, &held)? {
@@ -102,8 +106,8 @@ async fn pass(app: &Arc<App>, busy: &Busy) -> Result<Duration, Fault> {
             });
         }
     }
-    let (_, lapses) = app.db.read(approvals::due).await?;
-    let wait = lapses.map(|at| at.0.saturating_sub(now.0).max(1).unsigned_abs());
+    let due = app.db.read(approvals::due).await?;
+    let wait = due.lapses.map(|at| at.0.saturating_sub(now.0).max(1).unsigned_abs());
     Ok(wait.map_or(BACKSTOP, Duration::from_millis).min(BACKSTOP))
 }
 

@@ -46,6 +46,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .mount(api::LIST_OUTBOX, app.clone(), conversations::outbox)
         .mount(api::LIST_TURNS, app.clone(), conversations::turns)
         .mount(api::MEMORY, app.clone(), conversations::memory)
+        .mount(api::PERSONA, app.clone(), groups::persona)
+        .mount(api::SET_PERSONA, app.clone(), groups::set_persona)
         .mount(api::REGISTER_CHANNEL, app.clone(), channels::register)
         .mount(api::LIST_CHANNELS, app.clone(), channels::list)
         .mount(api::ADD_GROUP, app.clone(), groups::add)

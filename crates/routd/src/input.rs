@@ -88,6 +88,7 @@ pub(crate) fn compose(
         session,
         prompt_anew,
         model: settings.model.unwrap_or(defaults.model),
+        persona: groups::persona(conn, &turn.folder)?,
         deadline,
         time_left_ms: Some(u64::try_from(deadline.0.saturating_sub(now.0)).unwrap_or(0)),
         files,

@@ -89,6 +89,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "words-later",
         sql: include_str!("../migrations/0015-words-later.sql"),
     },
+    Migration {
+        version: 16,
+        name: "personas",
+        sql: include_str!("../migrations/0016-personas.sql"),
+    },
 ];
 
 /// What a routd.db is.

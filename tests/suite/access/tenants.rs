@@ -78,6 +78,10 @@ impl Matrix {
         suite.ok(&["acl", "grant", "folder:corp/ops", "mcp:send", "corp/ops"]);
         suite.ok(&["route", "add", "--match", "chat_jid=telegram:group/1", "--target", THEIRS]);
         suite.ok(&["usage", "cap", THEIRS, "--daily-tokens", "1000"]);
+        let persona = json!({ "folder": THEIRS, "content": format!("You know of {WORD}.") });
+        let said =
+            self.asks("operator:local", Daemon::Routd, "PUT", "/v1/groups/persona", persona).await;
+        assert_eq!(said.0, 200, "{}", said.1);
         let daily = format!("{WORD} every day");
         suite.ok(&["task", "add", "@daily", &daily, "--folder", THEIRS]);
         let message = json!({

@@ -181,7 +181,8 @@ async fn skills_are_read_where_they_lie_and_nothing_else_is() {
     bounded(ant::run(options)).await.unwrap();
     let (_, asked) = routd.book().asked.pop().unwrap();
     let system = asked["system"][0]["text"].as_str().unwrap();
-    assert!(system.contains("You are a pirate.") && system.contains("- greet: Greets"), "{system}");
+    let who = "# Who you are\n\nYou like the sea.\n\n# Who you are\n\nYou are a pirate.";
+    assert!(system.contains(who) && system.contains("- greet: Greets"), "{system}");
     assert!(newest(&asked).contains("Say ahoy.") && !newest(&asked).contains("nobody should"));
     assert_eq!(routd.book().results[0].text.as_deref(), Some("ahoy"));
 }

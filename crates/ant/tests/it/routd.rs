@@ -227,6 +227,7 @@ pub fn input(harness: Harness, messages: &[&str]) -> TurnInput {
         session: None,
         prompt_anew: None,
         model: "claude-test".into(),
+        persona: Some("You like the sea.".into()),
         deadline: from_now(Duration::from_secs(120)),
         time_left_ms: None,
         files: Vec::new(),

@@ -30,6 +30,20 @@ pub const MEMORY: Endpoint<MemoryOf, Memory> = Endpoint::get(
     "What a folder's agent remembers",
 );
 
+/// Who a folder's agent is, as whoever administers the folder says.
+pub const PERSONA: Endpoint<PersonaOf, Persona> = Endpoint::get(
+    "/v1/groups/persona",
+    Needs::Scope("conversations:read"),
+    "Who a folder's agent is told to be",
+);
+
+/// Says anew who a folder's agent is. It counts from the next turn on. A repeat answers alike.
+pub const SET_PERSONA: Endpoint<SetPersona, Persona> = Endpoint::put(
+    "/v1/groups/persona",
+    Needs::Scope("personas:write"),
+    "Say who a folder's agent is",
+);
+
 /// Turns, newest first.
 pub const LIST_TURNS: Endpoint<ListTurns, Turns> =
     Endpoint::get("/v1/turns", Needs::Scope("turns:read"), "Turns, newest first");
@@ -232,6 +246,34 @@ pub struct MemoryOf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Memory {
     /// The text; empty where it remembers nothing.
+    pub content: String,
+}
+
+/// Bytes of a persona, at most: one that is all in letters outside ASCII still fits into a form of the dashboard.
+pub const PERSONA_MAX: usize = 16 * 1024;
+
+/// Whose persona.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PersonaOf {
+    /// The folder.
+    pub folder: Folder,
+}
+
+/// Who a folder's agent is to be.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPersona {
+    /// The folder; it has to be in service.
+    pub folder: Folder,
+    /// The text, for the model to read. At most [`PERSONA_MAX`] bytes; an empty one takes it away.
+    pub content: String,
+}
+
+/// Who a folder's agent is told to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Persona {
+    /// The text; empty where nothing is said.
     pub content: String,
 }
 

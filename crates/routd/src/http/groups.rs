@@ -13,7 +13,7 @@ use crate::{
 use kit::{Caller, Failure};
 use proto::{
     Address, Folder, Jid, Nothing, Timestamp,
-    routd::{Group, Groups, NewGroup, RemoveGroup},
+    routd::{Group, Groups, NewGroup, PERSONA_MAX, Persona, PersonaOf, RemoveGroup, SetPersona},
     turn::Harness,
 };
 use rusqlite::Connection;
@@ -117,6 +117,43 @@ pub(super) async fn remove(
     });
     removed.await?;
     Ok(Nothing {})
+}
+
+/// Who a folder's agent is told to be.
+pub(super) async fn persona(
+    app: Arc<App>,
+    caller: Caller,
+    asked: PersonaOf,
+) -> Result<Persona, Failure> {
+    reach(&caller, &asked.folder)?;
+    let read = app.db.read(move |conn| groups::persona(conn, &asked.folder)).await;
+    Ok(Persona { content: read.map_err(Fault::from)?.unwrap_or_default() })
+}
+
+/// Says anew who a folder's agent is. The audit has who did and how long the text is, and not the text.
+pub(super) async fn set_persona(
+    app: Arc<App>,
+    caller: Caller,
+    wanted: SetPersona,
+) -> Result<Persona, Failure> {
+    let SetPersona { folder, content } = wanted;
+    reach(&caller, &folder)?;
+    if content.len() > PERSONA_MAX || content.contains('\0') {
+        let text = format!("`content` is a text of at most {PERSONA_MAX} bytes without a NUL");
+        return Err(Failure::bad_request(text));
+    }
+    let (now, actor) = (app.now(), caller.subject().to_string());
+    let said = app.db.try_write("persona.set", move |tx| {
+        if !groups::in_service(tx, &folder)? {
+            return Err(Fault::NotFound(format!("there is no folder {folder} in service")));
+        }
+        if groups::set_persona(tx, &folder, &content, &actor, now)? {
+            let detail = format!("{} bytes", content.len());
+            record(tx, now, &actor, "persona.set", folder.as_str(), &detail)?;
+        }
+        Ok(content)
+    });
+    Ok(Persona { content: said.await? })
 }
 
 /// Refuses a token that is limited to another folder.

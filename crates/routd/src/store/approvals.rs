@@ -159,13 +159,39 @@ pub(crate) fn lapsed(
         .collect()
 }
 
-/// Whether anything is to be made or is being made, and when the next one that waits lapses.
-pub(crate) fn due(conn: &Connection) -> rusqlite::Result<(bool, Option<Timestamp>)> {
-    let sql = "SELECT 1 FROM approvals WHERE state IN ('approved', 'running')";
-    let lapses = conn
-        .prepare_cached("SELECT min(expires_at) FROM approvals WHERE state = 'pending'")?
-        .query_row([], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))?;
-    Ok((super::exists(conn, sql, ())?, lapses))
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    /// Something is to be made, or is being made.
+    pub(crate) open: bool,
+    /// When the next one that waits lapses.
+    pub(crate) lapses: Option<Timestamp>,
+    /// When the oldest one that is over was.
+    pub(crate) oldest: Option<Timestamp>,
+}
+
+/// What there is to do.
+pub(crate) fn due(conn: &Connection) -> rusqlite::Result<Due> {
+    let first = |sql: &str| {
+        conn.prepare_cached(sql)?
+            .query_row([], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp)))
+    };
+    let open = "SELECT 1 FROM approvals WHERE state IN ('approved', 'running')";
+    Ok(Due {
+        open: super::exists(conn, open, ())?,
+        lapses: first("SELECT min(expires_at) FROM approvals WHERE state = 'pending'")?,
+        oldest: first("SELECT min(settled_at) FROM approvals WHERE settled_at IS NOT NULL")?,
+    })
+}
+
+/// Removes those that were over before then, the oldest first.
+pub(crate) fn forget(conn: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "DELETE FROM approvals WHERE seq IN
+             (SELECT seq FROM approvals WHERE settled_at < ?1 ORDER BY settled_at LIMIT ?2)",
+    )?
+    .execute((before.0, limit))?;
+    Ok(())
 }
 
 /// A page, newest first, each with its place.

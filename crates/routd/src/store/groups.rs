@@ -122,6 +122,35 @@ pub(crate) fn add_below(
     add(conn, folder, wanted, now)
 }
 
+/// Who the folder's agent is told to be, where somebody says so.
+pub(crate) fn persona(conn: &Connection, folder: &Folder) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT content FROM personas WHERE folder = ?1")?
+        .query_row([folder.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// Says anew who the folder's agent is; an empty text takes it away. Whether anything changed.
+pub(crate) fn set_persona(
+    conn: &Connection,
+    folder: &Folder,
+    content: &str,
+    by: &str,
+    now: Timestamp,
+) -> rusqlite::Result<bool> {
+    if content.is_empty() {
+        let sql = "DELETE FROM personas WHERE folder = ?1";
+        return Ok(conn.prepare_cached(sql)?.execute([folder.as_str()])? == 1);
+    }
+    let changed = conn
+        .prepare_cached(
+            "INSERT INTO personas (folder, content, set_at, set_by) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (folder) DO UPDATE SET content = ?2, set_at = ?3, set_by = ?4
+             WHERE content IS NOT ?2",
+        )?
+        .execute((folder.as_str(), content, now.0, by))?;
+    Ok(changed == 1)
+}
+
 /// Takes a folder out of service. Whether it was in service.
 pub(crate) fn remove(conn: &Connection, folder: &Folder, now: Timestamp) -> rusqlite::Result<bool> {
     let removed = conn

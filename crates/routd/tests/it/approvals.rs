@@ -295,6 +295,46 @@ async fn what_nobody_decided_on_lapses_and_what_is_too_long_is_not_approved_unse
     assert_eq!(stage.count("SELECT count(*) FROM memories"), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_call_is_known_for_ninety_days_and_that_it_ended_for_good() {
+    let mut stage = Stage::unstarted().timeless().setting("APPROVAL_LIFETIME", "30d");
+    stage.start().await;
+    stage.add_group("atlas").await;
+    grant(&stage, "folder:atlas mcp:set_memory ** hold").await;
+    let days = |count: u32| std::time::Duration::from_secs(24 * 60 * 60) * count;
+    let mut ids = Vec::new();
+    for (nth, later) in [(0, 31), (1, 31), (2, 0)] {
+        let agent = turn(&stage, nth).await;
+        let call = json!({ "content": format!("tea {nth}") });
+        ids.push(held(&agent.tool("set_memory", call, None).await));
+        end(&stage, &agent, &format!("r{}", nth + 1)).await;
+        stage.clock.advance(days(later));
+        stage.restart().await;
+        if later > 0 {
+            settled(&stage, &ids[nth], ApprovalState::Expired).await;
+        } else {
+            // Of the first 79 days of the 90 it is known.
+            get(&stage, &ids[0]).await;
+        }
+        stage.clock.advance(days(24));
+    }
+    stage.clock.advance(days(5));
+    stage.restart().await;
+    let one = |nth: usize| OneApproval { id: ids[nth].parse().unwrap() };
+    eventually("the first is removed", || async {
+        let found = stage.call(&GET_APPROVAL, &one(0), &stage.operator()).await;
+        found.is_err_and(|error| error.status == 404).then_some(())
+    })
+    .await;
+    assert_eq!(get(&stage, &ids[1]).await.state, ApprovalState::Expired, "it is not as old");
+    assert_eq!(get(&stage, &ids[2]).await.state, ApprovalState::Pending, "it is not over");
+    let settled = format!(
+        "SELECT count(*) FROM audit WHERE action = 'approval.settle' AND target = '{}'",
+        ids[0]
+    );
+    assert_eq!(stage.count(&settled), 1);
+}
+
 /// A service outside that counts, and answers when it is let go.
 #[derive(Clone, Default)]
 struct Outside {

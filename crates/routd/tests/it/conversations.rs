@@ -1,12 +1,17 @@
 //! Looking through conversations: pages, filters, and whose they are.
 
-use crate::stage::{Stage, message};
+use crate::{
+    agent::Agent,
+    rights::grant,
+    stage::{Stage, message},
+};
 use kit::Caller;
 use proto::{
     Daemon,
     routd::{
         Disposition, LIST_CHATS, LIST_MESSAGES, LIST_OUTBOX, LIST_TURNS, ListChats, ListMessages,
-        ListOutbox, ListTurns, MEMORY, MemoryOf, TurnEnd,
+        ListOutbox, ListTurns, MEMORY, MemoryOf, PERSONA, PERSONA_MAX, Persona, PersonaOf,
+        SET_PERSONA, SetPersona, TurnEnd,
     },
 };
 
@@ -135,4 +140,70 @@ async fn turns_and_the_outbox_say_what_did_not_go_well() {
     assert_eq!(refused.status, 400);
     let memory = MemoryOf { folder: "atlas".parse().unwrap() };
     assert_eq!(stage.call(&MEMORY, &memory, &operator).await.unwrap().content, "");
+}
+
+/// Says who the agent of a folder is.
+async fn describe(
+    stage: &Stage,
+    folder: &str,
+    content: &str,
+    token: &str,
+) -> Result<Persona, proto::Problem> {
+    let said = SetPersona { folder: folder.parse().unwrap(), content: content.to_owned() };
+    stage.call(&SET_PERSONA, &said, token).await
+}
+
+async fn persona(stage: &Stage, folder: &str, token: &str) -> Result<String, u16> {
+    let of = PersonaOf { folder: folder.parse().unwrap() };
+    let said = stage.call(&PERSONA, &of, token).await;
+    said.map(|said| said.content).map_err(|problem| problem.status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_administers_a_folder_says_who_its_agent_is_and_nobody_else_does() {
+    let stage = Stage::new().await;
+    stage.add_group("borea").await;
+    grant(&stage, "user:ann admin borea allow").await;
+    let (operator, words) = (stage.operator(), "You like the sea.");
+    let as_person = |subject: &str| {
+        let scopes = ["conversations:read", "personas:write"];
+        stage.authority.token(subject, &[Daemon::Routd], auth::Kind::User, &scopes)
+    };
+    let (ann, bob) = (as_person("user:ann"), as_person("user:bob"));
+    assert_eq!(persona(&stage, "borea", &ann).await.as_deref(), Ok(""));
+    assert_eq!(describe(&stage, "borea", words, &ann).await.unwrap().content, words);
+    assert_eq!(persona(&stage, "borea", &operator).await.as_deref(), Ok(words));
+    for (folder, token) in [("atlas", &ann), ("borea", &bob)] {
+        assert_eq!(describe(&stage, folder, "a spy", token).await.unwrap_err().status, 403);
+        assert_eq!(persona(&stage, folder, token).await, Err(403), "{folder}");
+    }
+    let reads = limited(&stage, "borea");
+    let refused = describe(&stage, "borea", "a spy", &reads).await.unwrap_err();
+    assert_eq!(refused.status, 403, "reading is not writing");
+    let long = "x".repeat(PERSONA_MAX + 1);
+    for bad in [long.as_str(), "a\0b"] {
+        assert_eq!(describe(&stage, "borea", bad, &operator).await.unwrap_err().status, 400);
+    }
+    let nowhere = describe(&stage, "nowhere", words, &operator).await.unwrap_err();
+    assert_eq!(nowhere.status, 404);
+
+    // Its agent is told, and no other; from the next question on, as it is then.
+    stage.say("web:borea", "b0", "hello").await;
+    let borea = Agent::on(&stage.runed.nth(0).await);
+    assert_eq!(borea.input().await.unwrap().persona.as_deref(), Some(words));
+    stage.say("web:atlas", "a0", "hello").await;
+    let atlas = Agent::on(&stage.runed.nth(1).await);
+    assert_eq!(atlas.input().await.unwrap().persona, None);
+    // Said again it is nothing new; a text of the largest size is one; an empty one takes it away.
+    describe(&stage, "borea", words, &operator).await.unwrap();
+    let most = "é".repeat(PERSONA_MAX / 2);
+    describe(&stage, "borea", &most, &operator).await.unwrap();
+    assert_eq!(borea.input().await.unwrap().persona, Some(most));
+    describe(&stage, "borea", "", &operator).await.unwrap();
+    describe(&stage, "borea", "", &operator).await.unwrap();
+    assert_eq!(borea.input().await.unwrap().persona, None);
+    let audit = "SELECT count(*) FROM audit WHERE action = 'persona.set' AND target = 'borea'";
+    assert_eq!(stage.count(audit), 3);
+    assert_eq!(stage.count(&format!("{audit} AND actor = 'user:ann' AND detail = '17 bytes'")), 1);
+    assert_eq!(stage.count("SELECT count(*) FROM audit WHERE detail LIKE '%sea%'"), 0);
 }
