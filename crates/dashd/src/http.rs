@@ -6,6 +6,7 @@ mod audit;
 mod conversations;
 mod folders;
 mod invites;
+mod limits;
 mod links;
 mod newcomers;
 mod overview;
@@ -122,6 +123,8 @@ writes! {
     ADD_FOLDER "/dash/folders" "Adds a folder, or says anew what runs its turns";
     SET_CAP "/dash/folders/cap" "Sets what a folder may spend";
     SET_ANY_CAP "/dash/usage/cap" "Sets what a folder, a person or the instance may spend";
+    SET_PERSONA "/dash/folders/persona" "Says who a folder's agent is";
+    DROP_MODEL "/dash/folders/model" "Gives a folder the instance's model back";
     UNFOLDER "/dash/folders/remove" "Takes a folder out of service";
     ADD_ROUTE "/dash/routes" "Adds a route";
     UNROUTE "/dash/routes/remove" "Removes a route";
@@ -204,6 +207,8 @@ pub const ROUTES: &[Route] = &[
     ADD_FOLDER,
     SET_CAP,
     SET_ANY_CAP,
+    SET_PERSONA,
+    DROP_MODEL,
     UNFOLDER,
     ADD_ROUTE,
     UNROUTE,
@@ -309,6 +314,8 @@ fn setup(add: &mut Add<'_>) {
     add(FOLDER, shows(folders::one));
     add(ADD_FOLDER, does(folders::add));
     add(SET_CAP, does(folders::cap));
+    add(SET_PERSONA, does(folders::persona));
+    add(DROP_MODEL, does(folders::drop_model));
     add(UNFOLDER_ASK, shows(folders::ask_remove));
     add(UNFOLDER, does(folders::remove));
     add(ROUTE_TABLE, shows(routes::page));

@@ -1,8 +1,9 @@
 //! Folders.
 
+use super::limits::{self, Limits};
 use crate::{
     look::Here,
-    pages::folders::{self as view, HARNESSES},
+    pages::folders::{self as view, harnesses},
     parts::{Mark, address, choice, field, filter, mark, table},
     query::{self, blank},
     trouble::Trouble,
@@ -12,9 +13,9 @@ use maud::{Markup, html};
 use proto::{
     Daemon, Folder, Nothing,
     routd::{
-        ADD_GROUP, Cap, CapLimits, CapOf, Group, LIST_CAPS, LIST_GROUPS, LIST_LINKS, LIST_ROUTES,
-        LIST_SCHEDULES, ListSchedules, MEMORY, MemoryOf, NewGroup, REMOVE_GROUP, RemoveGroup,
-        SET_CAP, SetCap,
+        ADD_GROUP, Cap, CapOf, Group, LIST_CAPS, LIST_GROUPS, LIST_LINKS, LIST_ROUTES,
+        LIST_SCHEDULES, ListSchedules, MEMORY, MemoryOf, NewGroup, PERSONA, PersonaOf,
+        REMOVE_GROUP, RemoveGroup, SET_CAP, SET_PERSONA, SetCap, SetPersona,
     },
     turn::Harness,
 };
@@ -77,7 +78,7 @@ fn new_form(visit: &Visit) -> Markup {
             input type="hidden" name="csrf" value=(visit.code());
             (field("folder", "Folder", "folder", "", "Such as team/name."))
             (field("jid", "A chat whose messages go there", "jid", "", "Such as telegram:group/7; may be left blank."))
-            (choice("harness", "Harness", "harness", &HARNESSES, ""))
+            (choice("harness", "Harness", "harness", &harnesses("the instance's default"), ""))
             (field("model", "Model", "model", "", "The instance's when left blank."))
             button type="submit" { "Add the folder" }
         }
@@ -95,9 +96,16 @@ async fn find(visit: &Visit, folder: &Folder) -> Result<Group, Trouble> {
 /// One folder.
 pub(super) async fn one(visit: Visit, Of { folder }: Of) -> Outcome {
     let group = find(&visit, &folder).await?;
-    let memory = visit.call(Daemon::Routd, &MEMORY, &MemoryOf { folder: folder.clone() }).await;
+    let (of_persona, of_memory) =
+        (PersonaOf { folder: folder.clone() }, MemoryOf { folder: folder.clone() });
+    let (persona, memory, caps) = futures::future::join3(
+        visit.call(Daemon::Routd, &PERSONA, &of_persona),
+        visit.call(Daemon::Routd, &MEMORY, &of_memory),
+        caps(&visit),
+    )
+    .await;
+    let persona = persona.map(|persona| persona.content).map_err(|trouble| trouble.line());
     let memory = memory.map(|memory| memory.content).map_err(|trouble| trouble.line());
-    let caps = caps(&visit).await;
     let cap = view::of_folder(&caps, &folder);
     let name = folder.as_str();
     let links = [
@@ -111,7 +119,12 @@ pub(super) async fn one(visit: Visit, Of { folder }: Of) -> Outcome {
         nav.tabs aria-label="Of this folder" {
             @for (path, text) in links { a href=(address(path, &[("folder", name)])) { (text) } }
         }
-        (view::one(&group, memory.as_deref().map_err(String::as_str)))
+        (view::one(&group))
+        h2 { "Who its agent is" }
+        (view::text(persona.as_deref().map_err(String::as_str), "Nothing is said of that."))
+        @if let Ok(persona) = &persona { (persona_form(&visit, &folder, persona)) }
+        h2 { "What its agent remembers" }
+        (view::text(memory.as_deref().map_err(String::as_str), "Nothing."))
         h2 { "What it may spend" }
         (view::cap(cap))
         @if visit.is_operator() { (cap_form(&visit, &folder, cap)) }
@@ -153,24 +166,38 @@ async fn around(visit: &Visit, folder: &Folder) -> Markup {
     }
 }
 
+fn persona_form(visit: &Visit, folder: &Folder, persona: &str) -> Markup {
+    html! {
+        details {
+            summary { "Say who it is" }
+            form.fields method="post" action="/dash/folders/persona" {
+                input type="hidden" name="csrf" value=(visit.code());
+                input type="hidden" name="folder" value=(folder);
+                div.field.wide {
+                    label for="persona" { "For the model to read" }
+                    // A browser leaves out the first line end of what is in it.
+                    textarea #persona name="content" rows="8" aria-describedby="persona-hint" { "\n" (persona) }
+                    small #persona-hint {
+                        "At most 16,384 bytes; blank for nothing. It counts from the next turn on, between what is said \
+                         of all agents of the instance and the "
+                        code { "persona.md" } " of the folder's home. Harnesses without a model do not read it."
+                    }
+                }
+                button type="submit" { "Save" }
+            }
+        }
+    }
+}
+
 fn cap_form(visit: &Visit, folder: &Folder, cap: Option<&Cap>) -> Markup {
     let limits = cap.map(|cap| cap.limits).unwrap_or_default();
-    let money = |limit: Option<u64>| {
-        limit
-            .map(|micro| format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000))
-            .unwrap_or_default()
-    };
-    let count = |limit: Option<u64>| limit.map(|count| count.to_string()).unwrap_or_default();
     html! {
         details {
             summary { "Set what it may spend" }
             form.fields method="post" action="/dash/folders/cap" {
                 input type="hidden" name="csrf" value=(visit.code());
                 input type="hidden" name="folder" value=(folder);
-                (field("dd", "Dollars a day", "daily_dollars", &money(limits.daily_micro_dollars), "No limit when left blank."))
-                (field("md", "Dollars a month", "monthly_dollars", &money(limits.monthly_micro_dollars), ""))
-                (field("dt", "Tokens a day", "daily_tokens", &count(limits.daily_tokens), ""))
-                (field("mt", "Tokens a month", "monthly_tokens", &count(limits.monthly_tokens), ""))
+                (limits::fields(&limits, "No limit when left blank."))
                 button type="submit" { "Set" }
             }
         }
@@ -178,7 +205,8 @@ fn cap_form(visit: &Visit, folder: &Folder, cap: Option<&Cap>) -> Markup {
 }
 
 fn change_form(visit: &Visit, group: &Group) -> Markup {
-    let remove = address("/dash/folders/remove", &[("folder", group.folder.as_str())]);
+    let name = group.folder.as_str();
+    let remove = address("/dash/folders/remove", &[("folder", name)]);
     html! {
         h2 { "Changing it" }
         details {
@@ -186,12 +214,17 @@ fn change_form(visit: &Visit, group: &Group) -> Markup {
             form.fields method="post" action="/dash/folders" {
                 input type="hidden" name="csrf" value=(visit.code());
                 input type="hidden" name="folder" value=(group.folder);
-                (choice("harness", "Harness", "harness", &HARNESSES, group.harness.map_or("", Harness::name)))
-                (field("model", "Model", "model", group.model.as_deref().unwrap_or_default(), "What is left blank stays."))
+                (choice("harness", "Harness", "harness", &harnesses("as it is"), ""))
+                (field("model", "Model", "model", "", "What is left blank stays."))
                 button type="submit" { "Save" }
             }
         }
-        div.row { a.button href=(remove) { "Take it out of service…" } }
+        div.row {
+            @if group.model.is_some() {
+                (visit.button("/dash/folders/model", "Give it the instance's model back", &[("folder", name)]))
+            }
+            a.button href=(remove) { "Take it out of service…" }
+        }
     }
 }
 
@@ -211,58 +244,54 @@ pub(super) struct New {
 pub(super) async fn add(visit: Visit, new: New) -> Outcome {
     let New { folder, jid, harness, model } = new;
     let request = NewGroup { folder, jid, harness, command: Vec::new(), model };
-    let group = visit.call(Daemon::Routd, &ADD_GROUP, &request).await?;
-    let query = [("folder", group.folder.as_str()), ("done", "saved")];
+    saved(&visit.call(Daemon::Routd, &ADD_GROUP, &request).await?.folder)
+}
+
+/// The page of a folder of which something was saved.
+fn saved(folder: &Folder) -> Outcome {
+    let query = [("folder", folder.as_str()), ("done", "saved")];
     Ok(Answer::See(address("/dash/folders/one", &query)))
+}
+
+/// Gives a folder the instance's model back.
+pub(super) async fn drop_model(visit: Visit, Of { folder }: Of) -> Outcome {
+    // One that is out of service stays so.
+    find(&visit, &folder).await?;
+    let model = Some(String::new());
+    let request = NewGroup { folder, jid: None, harness: None, command: Vec::new(), model };
+    saved(&visit.call(Daemon::Routd, &ADD_GROUP, &request).await?.folder)
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NewPersona {
+    #[serde(deserialize_with = "query::text")]
+    folder: Folder,
+    #[serde(default)]
+    content: String,
+}
+
+/// Says who a folder's agent is.
+pub(super) async fn persona(visit: Visit, NewPersona { folder, content }: NewPersona) -> Outcome {
+    // Browsers send line ends as mail has them.
+    let content = content.replace("\r\n", "\n").trim().to_owned();
+    let request = SetPersona { folder, content };
+    visit.call(Daemon::Routd, &SET_PERSONA, &request).await?;
+    saved(&request.folder)
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct NewCap {
     #[serde(deserialize_with = "query::text")]
     folder: Folder,
-    #[serde(default)]
-    daily_dollars: String,
-    #[serde(default)]
-    monthly_dollars: String,
-    #[serde(default, deserialize_with = "blank")]
-    daily_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "blank")]
-    monthly_tokens: Option<u64>,
+    #[serde(flatten)]
+    limits: Limits,
 }
 
 /// Sets what a folder may spend.
-pub(super) async fn cap(visit: Visit, new: NewCap) -> Outcome {
-    let limits = CapLimits {
-        daily_micro_dollars: micro(&new.daily_dollars)?,
-        monthly_micro_dollars: micro(&new.monthly_dollars)?,
-        daily_tokens: new.daily_tokens,
-        monthly_tokens: new.monthly_tokens,
-    };
-    let request = SetCap { of: CapOf::Folder(new.folder.clone()), limits };
+pub(super) async fn cap(visit: Visit, NewCap { folder, limits }: NewCap) -> Outcome {
+    let request = SetCap { of: CapOf::Folder(folder.clone()), limits: limits.read()? };
     visit.call(Daemon::Routd, &SET_CAP, &request).await?;
-    let query = [("folder", new.folder.as_str()), ("done", "saved")];
-    Ok(Answer::See(address("/dash/folders/one", &query)))
-}
-
-/// Dollars, with at most six digits behind the point, as millionths.
-pub(super) fn micro(text: &str) -> Result<Option<u64>, Trouble> {
-    let text = text.trim().trim_start_matches('$');
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let wrong = || Trouble::Invalid(format!("“{text}” is no amount of dollars such as 2.50."));
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 6 {
-        return Err(wrong());
-    }
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let part: u64 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
-    whole
-        .checked_mul(1_000_000)
-        .and_then(|micro| micro.checked_add(part))
-        .map(Some)
-        .ok_or_else(wrong)
+    saved(&folder)
 }
 
 /// Asks first.
@@ -283,27 +312,4 @@ pub(super) async fn ask_remove(visit: Visit, Of { folder }: Of) -> Outcome {
 pub(super) async fn remove(visit: Visit, Of { folder }: Of) -> Outcome {
     visit.call(Daemon::Routd, &REMOVE_GROUP, &RemoveGroup { folder }).await?;
     Ok(Answer::See("/dash/folders?done=removed".into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dollars_are_read_to_the_millionth_and_nothing_is_guessed() {
-        for (text, found) in [
-            ("", None),
-            (" ", None),
-            ("2", Some(2_000_000)),
-            ("$2.50", Some(2_500_000)),
-            ("0.000001", Some(1)),
-        ] {
-            assert_eq!(micro(text).unwrap(), found, "{text}");
-        }
-        for text in
-            ["-1", "2,50", "1e3", "0.0000001", ".5", "x", "99999999999999999999", "18446744073710"]
-        {
-            assert!(micro(text).is_err(), "{text}");
-        }
-    }
 }

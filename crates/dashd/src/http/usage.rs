@@ -1,5 +1,6 @@
 //! What models were used.
 
+use super::limits::{self, Limits};
 use crate::{
     look::Here,
     pages::{folders, usage as view},
@@ -115,10 +116,7 @@ fn cap_form(visit: &Visit) -> maud::Markup {
                 input type="hidden" name="csrf" value=(visit.code());
                 (choice("whose", "Whose", "whose", &WHOSE, "folder"))
                 (field("name", "Folder or address", "name", "", "Such as team/name, or telegram:user/42; blank for the whole instance."))
-                (field("dd", "Dollars a day", "daily_dollars", "", "No limit when left blank; no cap when all are."))
-                (field("md", "Dollars a month", "monthly_dollars", "", ""))
-                (field("dt", "Tokens a day", "daily_tokens", "", ""))
-                (field("mt", "Tokens a month", "monthly_tokens", "", ""))
+                (limits::fields(&CapLimits::default(), "No limit when left blank; no cap when all are."))
                 button type="submit" { "Set" }
             }
         }
@@ -130,24 +128,13 @@ pub(super) struct NewCap {
     whose: String,
     #[serde(default)]
     name: String,
-    #[serde(default)]
-    daily_dollars: String,
-    #[serde(default)]
-    monthly_dollars: String,
-    #[serde(default, deserialize_with = "blank")]
-    daily_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "blank")]
-    monthly_tokens: Option<u64>,
+    #[serde(flatten)]
+    limits: Limits,
 }
 
 /// Sets what somebody may spend.
 pub(super) async fn cap(visit: Visit, new: NewCap) -> Outcome {
-    let limits = CapLimits {
-        daily_micro_dollars: super::folders::micro(&new.daily_dollars)?,
-        monthly_micro_dollars: super::folders::micro(&new.monthly_dollars)?,
-        daily_tokens: new.daily_tokens,
-        monthly_tokens: new.monthly_tokens,
-    };
+    let limits = new.limits.read()?;
     let whose = match new.name.trim() {
         "" => new.whose.clone(),
         name => format!("{}:{name}", new.whose),

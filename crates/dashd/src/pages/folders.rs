@@ -11,14 +11,11 @@ use proto::{
     turn::Harness,
 };
 
-/// The harnesses, as a form offers them.
-pub(crate) const HARNESSES: [(&str, &str); 5] = [
-    ("", "the instance's default"),
-    ("offline", "offline"),
-    ("command", "command"),
-    ("claude", "claude"),
-    ("builtin", "builtin"),
-];
+/// The harnesses, as a form offers them, after what nothing chosen means.
+pub(crate) fn harnesses(nothing: &'static str) -> Vec<(&'static str, &'static str)> {
+    let names = Harness::ALL.into_iter().map(|harness| (harness.name(), harness.name()));
+    std::iter::once(("", nothing)).chain(names).collect()
+}
 
 /// Folders, by name.
 pub(crate) fn list(groups: &[&Group], caps: &[Cap]) -> Markup {
@@ -51,17 +48,25 @@ fn harness(group: &Group) -> Markup {
 }
 
 /// What a folder is.
-pub(crate) fn one(group: &Group, memory: Result<&str, &str>) -> Markup {
+pub(crate) fn one(group: &Group) -> Markup {
     html! {
         (facts(&[
             ("Harness", harness(group)),
             ("Command", if group.command.is_empty() { or_dash(None) } else { code(group.command.join(" ")) }),
-            ("Model", or_dash(group.model.as_deref())),
+            ("Model", match &group.model {
+                Some(model) => html! { (model) },
+                None => html! { span.quiet { "the instance's" } },
+            }),
             ("Since", time(group.created_at)),
         ]))
-        h2 { "What its agent remembers" }
-        @match memory {
-            Ok("") => p.empty { "Nothing." },
+    }
+}
+
+/// A text of a folder, or why it is not shown.
+pub(crate) fn text(text: Result<&str, &str>, nothing: &str) -> Markup {
+    html! {
+        @match text {
+            Ok("") => p.empty { (nothing) },
             Ok(text) => pre.log tabindex="0" { (text) },
             Err(why) => p.alert { (why) },
         }

@@ -51,3 +51,23 @@ async fn an_export_has_every_row_and_the_chain_is_made_anew() {
     assert!(status == 200 && page.contains("as it was written"), "{page}");
     assert!(!page.contains("broken at row"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_pages_are_kept_up_to_date_at_once_and_a_closed_one_makes_room() {
+    let dash = Dash::with(&[("DASHD_MAX_STREAMS", "1")]).await;
+    let open = || async { dash.request("GET", "/dash/now", OPERATOR).send().await.unwrap() };
+    let first = open().await;
+    assert_eq!(first.status(), 200);
+    let refused = open().await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "30");
+    // The page itself is there all the same.
+    assert_eq!(dash.get("/dash/", OPERATOR).await.0, 200);
+    drop(first);
+    let again = async {
+        while open().await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("there is room again");
+}

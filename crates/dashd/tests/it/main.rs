@@ -9,6 +9,7 @@
 )]
 
 mod forms;
+mod lists;
 mod live;
 mod newcomers;
 mod pages;

@@ -78,6 +78,11 @@ async fn user_token(
 
 impl Dash {
     pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings of dashd.
+    pub async fn with(settings: &[(&'static str, &str)]) -> Self {
         let dirs = [(); 3].map(|()| TempDir::new().unwrap());
         let rig = Rig::new(Daemon::Routd, dirs[0].path())
             .secret("CHANNEL_SECRET", CHANNEL_SECRET)
@@ -97,12 +102,15 @@ impl Dash {
         let (onbod, _) = rig.build().await;
         let router = onbod::start(onbod.clone()).await.unwrap();
         let onbod_url = serve_daemon(&onbod, router).await;
-        let rig = Rig::new(Daemon::Dashd, dirs[1].path())
+        let mut rig = Rig::new(Daemon::Dashd, dirs[1].path())
             .authority(&authority)
             .peer(Daemon::Routd, &routd_url.url)
             .peer(Daemon::Authd, &authd.url)
             .peer(Daemon::Onbod, &onbod_url.url)
             .peer(Daemon::Runed, "http://127.0.0.1:1");
+        for (name, value) in settings {
+            rig = rig.setting(name, *value);
+        }
         let (context, _) = rig.build().await;
         let router = dashd::start(context.clone()).await.unwrap();
         let serving = serve_daemon(&context, router).await;
