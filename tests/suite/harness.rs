@@ -1,6 +1,7 @@
 //! A real suite of real processes in a directory of its own, on a loopback address of its own.
 
 mod browser;
+mod messages_api;
 mod mount;
 mod pod;
 mod process;
@@ -11,6 +12,7 @@ mod view;
 mod web;
 
 pub use browser::Browser;
+pub use messages_api::{Asked, MessagesApi, Says};
 pub use mount::Mount;
 pub use pod::{Town, documents, helm, kubectl, kubernetes};
 pub use process::{eventually, is_alive, program, signal};

@@ -3,15 +3,13 @@
 //! and prove nothing.
 
 mod agents;
-mod messages_api;
 
 use super::{
     canary::sweep::{Canary, Sweep},
     docker::{self, Contained},
 };
-use crate::harness::{Chat, Suite, eventually};
+use crate::harness::{Asked, Chat, MessagesApi, Says, Suite, eventually};
 use agents::Agents;
-use messages_api::{MessagesApi, Says};
 use serde_json::{Value, json};
 use std::{
     env, fs,
@@ -162,7 +160,7 @@ async fn story(suite: &mut Suite, backend: &str, container: impl Fn() -> String)
     assert!(told.contains("Tea, as you said."), "{told}");
 
     let asked = api.asked();
-    let spent: Vec<&str> = asked.iter().map(messages_api::Asked::key).collect();
+    let spent: Vec<&str> = asked.iter().map(Asked::key).collect();
     assert_eq!(spent, [&first, &second, &second], "each request under the key of its moment");
     used_our_tools(suite, &asked);
     for asked in &asked {
@@ -207,7 +205,7 @@ fn text(suite: &Suite, sql: &str) -> String {
 }
 
 /// Our tool did what it was called for, the CLI's own shell ran, and the second turn went on in the session of the first.
-fn used_our_tools(suite: &Suite, asked: &[messages_api::Asked]) {
+fn used_our_tools(suite: &Suite, asked: &[Asked]) {
     assert_eq!(text(suite, "SELECT content FROM memories WHERE folder = 'research'"), "likes tea");
     let offered: Vec<&str> = asked[0].body["tools"]
         .as_array()

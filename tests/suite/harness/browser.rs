@@ -4,14 +4,16 @@ use super::eventually;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Whether anything of the page sticks out at its right side, or is text whose contrast is below 4.5 to 1 (WCAG 2.2,
-/// 1.4.3); what and how much.
+/// 1.4.3); what and how much. Nothing while the page is still being loaded.
 const FAULTS: &str = r#"
+if (document.readyState !== "complete") return null;
 const wide = document.documentElement.clientWidth, faults = [];
 if (document.documentElement.scrollWidth > wide) faults.push("the page is wider than its window");
 const parse = (text) => { const n = text.match(/[\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
@@ -36,9 +38,15 @@ return faults.slice(0, 5);
 /// How long a browser may take to start, and a page to be as it should: machines that run tests are busy.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// What the driver says of an element with which it has done nothing, and may do it in a moment.
+const NOT_DONE: [&str; 3] =
+    ["stale element reference", "element click intercepted", "element not interactable"];
+
 /// A browser, ended when this is dropped.
 pub struct Browser {
     driver: Child,
+    /// Open for as long as the driver may write to it.
+    _said: BufReader<ChildStdout>,
     http: reqwest::Client,
     at: String,
 }
@@ -48,16 +56,18 @@ impl Browser {
     /// none to be had.
     pub async fn start(width: u32, is_dark: bool) -> Option<Self> {
         kit::testing::install_crypto();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // It takes a free port and says which: one that was found free before it started may be another's by then.
         let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(driver) = command.spawn() else {
+        command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut driver) = command.spawn() else {
             eprintln!("not verified: there is no chromedriver here");
             return None;
         };
+        let mut said = BufReader::new(driver.stdout.take().unwrap());
+        let port = port_of(&mut said);
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        let mut browser = Self { driver, http, at: format!("http://127.0.0.1:{port}") };
-        browser.answers().await;
+        let mut browser =
+            Self { driver, _said: said, http, at: format!("http://127.0.0.1:{port}") };
         let scheme = format!("--blink-settings=preferredColorScheme={}", u8::from(!is_dark));
         let args =
             ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"];
@@ -75,20 +85,58 @@ impl Browser {
         Some(browser)
     }
 
-    async fn answers(&self) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.http.get(format!("{}/status", self.at)).send().await.is_err() {
-            assert!(tokio::time::Instant::now() < deadline, "chromedriver never answers");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    /// Does what the driver's protocol calls `path`, or says what the driver said.
+    async fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
+        let request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.at));
+        let request = if method == "POST" { request.json(body) } else { request };
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let value = answer["value"].clone();
+        if value["error"].is_null() { Ok(value) } else { Err(value) }
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> Value {
-        let request = self.http.request(method.parse().unwrap(), format!("{}{path}", self.at));
-        let request = if method == "POST" { request.json(&body) } else { request };
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        assert!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
-        answer["value"].clone()
+        match self.try_call(method, path, &body).await {
+            Ok(value) => value,
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    /// Does `path` with the element that a selector finds, as soon as it can be done. A page that is being replaced, by
+    /// itself or by news, has no such element for a moment, or another than a moment ago.
+    async fn on_element(&self, selector: &str, path: &str, body: Value) {
+        let wanted = json!({ "using": "css selector", "value": selector });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.try_call("POST", "/element", &wanted).await {
+                Ok(found) => {
+                    let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap();
+                    let done = self.try_call("POST", &format!("/element/{id}/{path}"), &body).await;
+                    let Err(error) = done else { return };
+                    // Whatever else went wrong, it may have been done.
+                    let kind = error["error"].as_str().unwrap_or_default();
+                    assert!(NOT_DONE.contains(&kind), "{selector}, {path}: {error}");
+                    error
+                }
+                Err(error) => error,
+            };
+            assert!(Instant::now() < deadline, "{selector}, {path}: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What a script that changes nothing says of the page, as soon as it is not `null`. On a page that is being
+    /// replaced no script can run.
+    pub async fn ask(&self, what: &str, script: &str) -> Value {
+        let asked = json!({ "script": script, "args": [] });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.try_call("POST", "/execute/sync", &asked).await;
+            match &said {
+                Ok(value) if !value.is_null() => return value.clone(),
+                _ => assert!(Instant::now() < deadline, "{what}: {said:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Opens an address, and waits until it is loaded.
@@ -101,27 +149,38 @@ impl Browser {
         self.call("POST", "/execute/sync", json!({ "script": script, "args": [] })).await
     }
 
-    /// Waits until a script answers with something that is true.
+    /// Waits until a script that changes nothing answers with `true`.
     pub async fn until(&self, what: &str, script: &str) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.run(script).await != Value::Bool(true) {
-            assert!(tokio::time::Instant::now() < deadline, "{what}: {}", self.text().await);
+        let deadline = Instant::now() + PATIENCE;
+        while self.ask(what, script).await != Value::Bool(true) {
+            assert!(Instant::now() < deadline, "{what}: {}", self.text().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Presses what a selector finds; a page that it leads to is loaded then.
+    /// Presses what a selector finds, as soon as it is there. The page that it leads to may not be there yet: say what
+    /// is to be read there.
     pub async fn press(&self, selector: &str) {
-        let wanted = json!({ "using": "css selector", "value": selector });
-        let found = self.call("POST", "/element", wanted).await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.call("POST", &format!("/element/{id}/click"), json!({})).await;
+        self.on_element(selector, "click", json!({})).await;
     }
 
     /// Waits until a person can read a text on the page.
     pub async fn reads(&self, text: &str) {
         let script = format!("return document.body.innerText.includes({})", json!(text));
         self.until(&format!("the page says {text:?}"), &script).await;
+    }
+
+    /// Waits until the address of the page has this in it: what was pressed may lead there by way of others.
+    pub async fn leads_to(&self, part: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let address = self.address().await;
+            if address.contains(part) {
+                return address;
+            }
+            assert!(Instant::now() < deadline, "not at {part}, but at {address}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The address of the page.
@@ -147,22 +206,20 @@ impl Browser {
 
     /// What of the page sticks out at its side, or cannot be read well.
     pub async fn faults(&self) -> Vec<String> {
-        let found = self.run(FAULTS).await;
+        let found = self.ask("what is wrong with the page", FAULTS).await;
         found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
     }
 
     /// What a person reads on the page.
     pub async fn text(&self) -> String {
-        self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+        let text =
+            self.ask("the text of the page", "return document.body?.innerText ?? null").await;
+        text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Types into the element that a selector finds.
+    /// Types into the element that a selector finds, as soon as it is there.
     pub async fn type_into(&self, selector: &str, text: &str) {
-        let found = self
-            .call("POST", "/element", json!({ "using": "css selector", "value": selector }))
-            .await;
-        let id = found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        self.call("POST", &format!("/element/{id}/value"), json!({ "text": text })).await;
+        self.on_element(selector, "value", json!({ "text": text })).await;
     }
 
     /// What the browser complained about since it was asked last: of policies, of scripts, of what could not be loaded.
@@ -179,9 +236,9 @@ impl Browser {
 
     /// A picture of the page's beginning, so many pixels of it.
     pub async fn picture_of(&self, height: u64) -> Vec<u8> {
-        let size = self
-            .run("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
-            .await;
+        let script =
+            "const of = document.documentElement; return [of.clientWidth, of.scrollHeight]";
+        let size = self.ask("the size of the page", script).await;
         let height = size[1].as_u64().unwrap_or(height).min(height);
         let clip = json!({ "x": 0, "y": 0, "width": size[0], "height": height, "scale": 1 });
         let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
@@ -202,4 +259,12 @@ impl Drop for Browser {
         super::signal(self.driver.id(), rustix::process::Signal::TERM);
         eventually("chromedriver ends", || self.driver.try_wait().unwrap());
     }
+}
+
+/// The port that a driver says it has taken.
+fn port_of(said: &mut impl BufRead) -> u16 {
+    let mut lines = said.lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("started successfully on port "));
+    let line = line.expect("chromedriver says on which port it listens");
+    line.rsplit(' ').next().unwrap().trim_end_matches('.').parse().unwrap()
 }

@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::watch;
 
 /// What the model says to one request.
-pub(super) enum Says {
+pub enum Says {
     /// A text, and it is done.
     Text(&'static str),
     /// Uses of tools: id, name, input.
@@ -28,22 +28,22 @@ pub(super) enum Says {
 
 /// One request, as it came.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub struct Asked {
     /// The path, with its query.
-    pub(super) place: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+    pub place: String,
+    pub headers: HeaderMap,
+    pub body: Value,
 }
 
 impl Asked {
     /// The key that came with it.
-    pub(super) fn key(&self) -> &str {
+    pub fn key(&self) -> &str {
         self.headers.get("x-api-key").map_or("", |key| key.to_str().unwrap())
     }
 }
 
 /// The API; it ends when this is dropped.
-pub(super) struct MessagesApi {
+pub struct MessagesApi {
     shared: Arc<Shared>,
     serving: Serving,
 }
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl MessagesApi {
-    pub(super) async fn begin(script: Vec<Says>) -> Self {
+    pub async fn begin(script: Vec<Says>) -> Self {
         let shared = Arc::new(Shared {
             accepted: Mutex::default(),
             script: Mutex::new(script.into()),
@@ -68,22 +68,22 @@ impl MessagesApi {
         Self { shared, serving: serve_router(router).await }
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.serving.url
     }
 
     /// Accepts this key from now on, and no other.
-    pub(super) fn accept(&self, key: &str) {
+    pub fn accept(&self, key: &str) {
         key.clone_into(&mut self.shared.accepted.lock().unwrap());
     }
 
     /// Everything that it was asked so far.
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
     }
 
     /// Lets so many answers end, from the first on.
-    pub(super) fn release(&self, count: usize) {
+    pub fn release(&self, count: usize) {
         self.shared.released.send_replace(count);
     }
 }
