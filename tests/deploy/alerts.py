@@ -17,22 +17,13 @@ import tempfile
 
 import dashboard
 import stories
+from checks import DEPLOY, REFERENCE, ROOT, Checks, run
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-RULES = ROOT / "deploy" / "prometheus" / "arizuko.rules.yaml"
-UNITS = ROOT / "deploy" / "prometheus" / "tests" / "arizuko.test.yaml"
-REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
+RULES = DEPLOY / "prometheus" / "arizuko.rules.yaml"
+UNITS = DEPLOY / "prometheus" / "tests" / "arizuko.test.yaml"
 
-failures = []
-done = 0
-
-
-def check(holds, what):
-    global done
-    done += 1
-    if not holds:
-        failures.append(what)
-        print(f"FAILED: {what}")
+checks = Checks("alerts")
+check = checks.check
 
 
 def anchors(path):
@@ -60,7 +51,7 @@ def metrics():
 def rules(promtool):
     text = RULES.read_text()
     for command in (("check", "rules", RULES), ("test", "rules", UNITS), ("check", "config", RULES.parent / "prometheus.yaml")):
-        made = stories.run(promtool, *command)
+        made = run(promtool, *command)
         check(made.returncode == 0, f"promtool {' '.join(map(str, command))}: {made.stdout}{made.stderr}")
     names = re.findall(r"- alert: (\w+)", text)
     check(len(names) == len(set(names)) and len(names) > 20, f"the alerts are {names}")
@@ -77,7 +68,7 @@ def rules(promtool):
     check(text.count("runbook: ") == len(names), "an alert has no runbook")
     # On a host the default ports, in a cluster the ports of the Service, whose names are the daemons'.
     host = re.findall(r"127\.0\.0\.1:(\d+)\"\], labels: \{ daemon: (\w+)", (RULES.parent / "prometheus.yaml").read_text())
-    service = (ROOT / "deploy/kubernetes/base/65-services.yaml").read_text().split("name: arizuko-metrics")[1]
+    service = (DEPLOY / "kubernetes/base/65-services.yaml").read_text().split("name: arizuko-metrics")[1]
     cluster = [(port, name) for name, port in re.findall(r"name: (\w+), port: (\d+)", service)]
     check(len(host) > 9 and sorted(host) == sorted(cluster), f"on a host {host} is asked, in a cluster {cluster}")
     known = metrics()
@@ -100,20 +91,18 @@ def main():
     args = parser.parse_args()
     promtool, prometheus = shutil.which("promtool"), shutil.which("prometheus")
     if not promtool:
-        print("alerts: not verified (no promtool)")
-        return
+        return checks.unverified("no promtool")
     rules(promtool)
     with tempfile.TemporaryDirectory() as place:
         for trouble in dashboard.troubles(promtool, metrics(), pathlib.Path(place)):
             check(False, f"the dashboard: {trouble}")
     if args.static or not args.program or not prometheus:
         if not args.static:
-            print("alerts: not verified in life (no --program or no prometheus)")
+            checks.unverified("in life: no --program or no prometheus")
     else:
         for told, holds in stories.play(args.program, prometheus, RULES, args.only):
             check(holds, told)
-    print(f"alerts: {done} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    checks.end()
 
 
 main()

@@ -16,8 +16,7 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
-import sys
+import re
 import tempfile
 
 import kubernetes_validate
@@ -25,13 +24,12 @@ import kubernetes_validate.utils
 import yaml
 
 from cases import JOB, RENDERED, UNSAFE, bad_jobs
+from checks import DEPLOY, ROOT, Checks, run
 from tools import tools
 
-HERE = pathlib.Path(__file__).resolve().parent
-DEPLOY = HERE.parent.parent / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
 CHART = DEPLOY / "helm" / "arizuko"
-GOLDEN = HERE / "golden"
+GOLDEN = ROOT / "tests" / "deploy" / "golden"
 # The last seven minor versions.
 VERSIONS = [f"1.{minor}" for minor in range(31, 38)]
 DAEMONS = ["authd", "routd", "runed", "timed", "onbod", "webd", "dashd", "teled", "slakd", "proxyd"]
@@ -41,25 +39,9 @@ FOREIGN = {"ExternalSecret", "SecretStore", "SealedSecret"}
 # Each schema is some MiB, and is read for every document otherwise.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
-failures = []
 seen = set()
-done = 0
-
-
-def check(holds, what):
-    global done
-    done += 1
-    if not holds:
-        failures.append(what)
-        print(f"FAILED: {what}")
-
-
-def unverified(what):
-    print(f"deploy: not verified ({what})")
-
-
-def run(*command, **more):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **more)
+checks = Checks("deploy")
+check, unverified = checks.check, checks.unverified
 
 
 def documents(text):
@@ -182,10 +164,46 @@ def networks(docs, where):
             check(not wide or peer["ipBlock"].get("except"), f"{where}: the metadata address is reached")
 
 
-def rights(docs, where):
+# Of which group of the API each resource is.
+GROUPS = {
+    "secrets": "", "pods": "", "pods/log": "", "pods/exec": "", "jobs": "batch", "deployments": "apps",
+    "tokenreviews": "authentication.k8s.io", "runtimeclasses": "node.k8s.io",
+}
+
+
+def tried(whom):
+    """What somebody may do in the cluster of the tests (tests/cluster), where all that they need was seen to work: each
+    group, resource and verb."""
+    text = (ROOT / "tests" / "cluster" / "src" / "wire.rs").read_text()
+    rows = re.search(rf"const {whom}: [^=]*= &\[(.*?)\n\];", text, re.S)[1]
+    found = set()
+    for resource, verbs in re.findall(r'\("([\w/]+)", &\[(.*?)\]\)', rows):
+        # The cluster's version is everybody's.
+        if resource != "version":
+            found |= {(GROUPS[resource], resource, verb) for verb in re.findall(r'"(\w+)"', verbs)}
+    return found
+
+
+def granted(roles):
+    """What roles grant, likewise."""
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {(group, resource, verb) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def rights(docs, where, agents=True):
+    roles = [doc for doc in docs if doc["kind"] in ("Role", "ClusterRole")]
+    needed, given = tried("ALLOWED") if agents else set(), granted(roles)
+    check(given == needed, f"{where}: runed may {sorted(given - needed)}, and may not {sorted(needed - given)}")
+    # Nobody is bound but the suite's account, and to nothing but these.
     for doc in docs:
-        if doc["kind"] not in ("Role", "ClusterRole"):
+        if doc["kind"] not in ("RoleBinding", "ClusterRoleBinding"):
             continue
+        name, role = doc["metadata"]["name"], doc["roleRef"]
+        check(any(role["kind"] == own["kind"] and role["name"] == own["metadata"]["name"] for own in roles), f"{where}: {name} binds {role['name']}")
+        accounts = [one["metadata"]["name"] for one in docs if one["kind"] == "ServiceAccount" and not one["metadata"]["name"].endswith("-agent")]
+        for subject in doc["subjects"]:
+            check(subject["kind"] == "ServiceAccount" and subject["name"] in accounts, f"{where}: {name} gives rights to {subject}")
+    for doc in roles:
         for rule in doc["rules"]:
             text = json.dumps(rule)
             for never in ("*", "secrets", "exec", "attach", "patch", "update", "impersonate", "escalate", "bind"):
@@ -352,7 +370,7 @@ def chart(helm, into, write):
         valid(docs, f"chart {name}")
         restricted(docs, f"chart {name}")
         networks(docs, f"chart {name}")
-        rights(docs, f"chart {name}")
+        rights(docs, f"chart {name}", agents="agents.backend" not in values)
         if name in ("default", "all"):
             apart(docs, f"chart {name}")
             admission(docs, f"chart {name}")
@@ -405,16 +423,16 @@ def settings(docs, program):
 
 
 def operator():
-    """What people are given who change secrets, and no account of the suite."""
+    """What people are given who change secrets. That no account of the suite is given it, `rights` sees."""
     [role] = documents((DEPLOY / "kubernetes" / "operator.yaml").read_text())
     valid([role], "operator.yaml")
-    given = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    needed = {("secrets", "get"), ("secrets", "patch"), ("pods", "list"), ("pods", "patch"), ("pods/exec", "get"), ("pods/exec", "create")}
-    check(needed <= given, f"operator.yaml: {needed - given} is missing")
-    check(given <= needed | {("pods", "get"), ("deployments", "get")}, f"operator.yaml: more than is needed: {given - needed}")
-    check(all(rule.get("resourceNames") == ["arizuko"] for rule in role["rules"] if "secrets" in rule["resources"]), "operator.yaml: every Secret")
-    for path in [*BASE.glob("*.yaml"), *CHART.rglob("*.yaml")]:
-        check("arizuko-secrets" not in path.read_text(), f"{path.name} names the operator's Role")
+    check(role["kind"] == "Role", f"operator.yaml: a {role['kind']} is of every namespace")
+    needed, given = tried("OPERATORS"), granted([role])
+    check(given == needed, f"operator.yaml: {sorted(given - needed)} is more than was tried, and {sorted(needed - given)} is missing")
+    for rule in role["rules"]:
+        # One Secret, and one Deployment; a pod's name is known when it is there.
+        named = {"secrets", "deployments"} & set(rule["resources"])
+        check(not named or rule.get("resourceNames") == ["arizuko"], f"operator.yaml: every one of {sorted(named)}")
 
 
 def bill():
@@ -479,8 +497,7 @@ def main():
             chart(found["helm"], into, args.write_golden)
         else:
             unverified("no helm for the chart")
-    print(f"deploy: {done} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    checks.end()
 
 
 main()

@@ -17,14 +17,13 @@ import pty
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 import threading
 
 import named
-from stories import LIMIT, Suite, pair, run, until
+from checks import ROOT, Checks, run
+from stories import LIMIT, Suite, pair, until
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Documents whose commands are run in order: with nothing there, or with an instance that runs.
 PLAYED = {
     "README.md": "nothing",
@@ -82,17 +81,11 @@ CLUSTER = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/arizuko", "AWS_WEB_ID
            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/nonexistent"}
 WORLD = re.compile(r"…|YOUR[._]")
 
-failures = []
-done = []
 # Documents that are played at once: most of the time each waits for its own instance.
 AT_ONCE = 4
 
-
-def check(holds, what):
-    done.append(what)
-    if not holds:
-        failures.append(what)
-        print(f"FAILED: {what}")
+checks = Checks("commands")
+check = checks.check
 
 
 def documents():
@@ -355,8 +348,7 @@ def main():
             play.result()
     if not args.only:
         named.examine(program, documents(), check)
-    print(f"commands: {counts['run']} run, {counts['understood']} understood, {len(done)} checks, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+    checks.end(f"{counts['run']} run, {counts['understood']} understood, ")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ import tempfile
 import urllib.request
 
 import stories
+from checks import REFERENCE, ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 # Whose crate is whose.
 EVERY = "every daemon"
 SHARED = {"kit": EVERY, "secrets": EVERY, "adapter": "teled, slakd"}

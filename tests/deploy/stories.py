@@ -15,6 +15,8 @@ import time
 import urllib.error
 import urllib.request
 
+from checks import run
+
 # How many seconds of here a minute of the rules is.
 MINUTE = 3
 # How long anything may take before a story gives up. A bound, never a measurement.
@@ -30,10 +32,6 @@ UNIT_ONLY = {
 }
 # Every alert that some story waits for.
 EXPECTED = set()
-
-
-def run(*command, **more):
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=LIMIT, **more)
 
 
 def shortened(rules):
