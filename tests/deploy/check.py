@@ -190,7 +190,7 @@ def granted(roles):
     return {(group, resource, verb) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
 
 
-def rights(docs, where, agents=True):
+def rights(docs, where, agents=True, namespace="arizuko"):
     roles = [doc for doc in docs if doc["kind"] in ("Role", "ClusterRole")]
     needed, given = tried("ALLOWED") if agents else set(), granted(roles)
     check(given == needed, f"{where}: runed may {sorted(given - needed)}, and may not {sorted(needed - given)}")
@@ -202,7 +202,8 @@ def rights(docs, where, agents=True):
         check(any(role["kind"] == own["kind"] and role["name"] == own["metadata"]["name"] for own in roles), f"{where}: {name} binds {role['name']}")
         accounts = [one["metadata"]["name"] for one in docs if one["kind"] == "ServiceAccount" and not one["metadata"]["name"].endswith("-agent")]
         for subject in doc["subjects"]:
-            check(subject["kind"] == "ServiceAccount" and subject["name"] in accounts, f"{where}: {name} gives rights to {subject}")
+            ours = subject["kind"] == "ServiceAccount" and subject["name"] in accounts and subject["namespace"] == namespace
+            check(ours, f"{where}: {name} gives rights to {subject}")
     for doc in roles:
         for rule in doc["rules"]:
             text = json.dumps(rule)
@@ -279,7 +280,23 @@ def admission(docs, where):
     check(policy["failurePolicy"] == "Fail", f"{where}: a policy that fails admits")
 
 
+def bound(docs, where, namespace="arizuko"):
+    """The admission policy is bound in the namespace where Jobs are made, and refuses where its ConfigMap is missing."""
+    policy, binding = one(docs, "ValidatingAdmissionPolicy", ""), one(docs, "ValidatingAdmissionPolicyBinding", "")["spec"]
+    check(binding["policyName"] == policy["metadata"]["name"], f"{where}: {binding['policyName']} is no policy")
+    check(binding["validationActions"] == ["Deny"], f"{where}: the policy only {binding['validationActions']}")
+    check(binding["paramRef"]["parameterNotFoundAction"] == "Deny", f"{where}: no ConfigMap, no policy")
+    maps = [doc["metadata"]["name"] for doc in docs if doc["kind"] == "ConfigMap"]
+    check(binding["paramRef"]["name"] in maps, f"{where}: there is no ConfigMap {binding['paramRef']['name']}")
+    selected = binding["matchResources"]["namespaceSelector"]["matchLabels"]
+    check(selected == {"kubernetes.io/metadata.name": namespace}, f"{where}: the policy is bound in {selected}")
+
+
+CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
 def overlays(kubectl):
+    owners = {}
     for place in sorted((DEPLOY / "kubernetes" / "overlays").iterdir()):
         made = run(kubectl, "kustomize", place)
         check(made.returncode == 0, f"{place.name}: {made.stderr}")
@@ -288,7 +305,15 @@ def overlays(kubectl):
         valid(docs, name)
         restricted(docs, name, engine=name == "dind")
         networks(docs, name)
-        rights(docs, name)
+        # What is of the whole cluster is nobody else's.
+        namespace = one(docs, "Namespace", "")["metadata"]["name"]
+        rights(docs, name, namespace=namespace)
+        bound(docs, name, namespace)
+        cluster_wide = {(doc["kind"], doc["metadata"]["name"]) for doc in docs if doc["kind"] in CLUSTER_WIDE}
+        owners.setdefault(namespace, cluster_wide)
+        check(owners[namespace] == cluster_wide, f"{name}: other objects of the whole cluster than the base's")
+        homes = {doc["metadata"].get("namespace") for doc in docs if doc["kind"] not in {*CLUSTER_WIDE, "Namespace"}}
+        check(homes == {namespace}, f"{name}: objects in {homes}")
         check(not any(doc["kind"] == "Secret" for doc in docs), f"{name}: a Secret in a repository")
         foreign(docs, name)
         config = one([d for d in docs if d["kind"] == "ConfigMap"], "ConfigMap", "arizuko")["data"]
@@ -297,6 +322,10 @@ def overlays(kubectl):
             check("-secrets" not in json.dumps(list(pods(docs))), f"{name}: files beside a server")
         else:
             apart(docs, name)
+    for namespace, own in owners.items():
+        others = set().union(*(theirs for other, theirs in owners.items() if other != namespace))
+        check(not own & others, f"two instances share {own & others}, which are the last one's")
+    check(len(owners) > 1, "no overlay is of another namespace")
     # Every store of External Secrets, also those that the overlay does not name.
     for path in sorted((DEPLOY / "kubernetes" / "overlays" / "external-secrets").glob("store-*.yaml")):
         docs = documents(path.read_text())
@@ -370,10 +399,11 @@ def chart(helm, into, write):
         valid(docs, f"chart {name}")
         restricted(docs, f"chart {name}")
         networks(docs, f"chart {name}")
-        rights(docs, f"chart {name}", agents="agents.backend" not in values)
+        rights(docs, f"chart {name}", agents="agents.backend" not in values, namespace="team")
         if name in ("default", "all"):
             apart(docs, f"chart {name}")
             admission(docs, f"chart {name}")
+            bound(docs, f"chart {name}", "team")
         if name not in ("default", "all"):
             continue
         golden = GOLDEN / f"{name}.yaml"
@@ -483,6 +513,7 @@ def main():
     networks(docs, "base")
     rights(docs, "base")
     admission(docs, "base")
+    bound(docs, "base")
     as_daemons_read(docs, "base", args.program)
     settings(docs, args.program)
     operator()
