@@ -67,6 +67,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         "clusters are runed's, and an operator's Secret is its provider's",
     ),
     ("clap", &["arizuko"], "the command line is arizuko's"),
+    ("opentelemetry-proto", &["arizuko"], "daemons tell of spans, and the program knows to whom"),
+    ("prost", &["arizuko"], "daemons tell of spans, and the program knows to whom"),
     (
         "axum",
         &[

@@ -35,4 +35,5 @@ mod rotation_load;
 mod rotation_order;
 mod schedules;
 mod stores;
+mod traces;
 mod walk;

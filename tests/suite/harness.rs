@@ -17,7 +17,7 @@ pub use mount::Mount;
 pub use pod::{Town, documents, helm, kubectl, kubernetes};
 pub use process::{eventually, is_alive, program, signal};
 pub use store::Store;
-pub use suite::{Suite, Tls, reply_of, write_private};
+pub use suite::{PORTS, Suite, Tls, reply_of, write_private};
 pub use traffic::{Temper, Traffic};
 pub use view::{View, request as view_request};
 pub use web::{Chat, Event};

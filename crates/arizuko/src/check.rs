@@ -4,9 +4,9 @@ use crate::{
     daemons::{PROGRAMS, bundles},
     failure::Failure,
     instance::{Environment, Instance},
-    sources,
+    otlp, sources,
 };
-use kit::AUTHD_SERVICE_KEY;
+use kit::{AUTHD_SERVICE_KEY, Settings};
 use proto::Daemon;
 use secrets::{AnyBundle, Name, SecretSource, probe};
 use serde::Serialize;
@@ -32,8 +32,9 @@ pub struct Finding {
     pub found: String,
     /// What is wrong and what to do; `null` where nothing is.
     pub problem: Option<String>,
-    #[serde(skip)]
-    is_there: bool,
+    /// Whether a source has it.
+    #[serde(rename = "there")]
+    pub is_there: bool,
 }
 
 /// Reads every bundle of every daemon.
@@ -48,8 +49,12 @@ pub async fn report(instance: &Instance, environment: &Environment) -> Result<Re
         for bundle in bundles(program) {
             report.findings.push(finding(program.daemon, bundle, &chain).await);
         }
+        if let Some(bundle) = otlp::bundles(&instance.settings) {
+            report.findings.push(finding(program.daemon, bundle, &chain).await);
+        }
     }
     need_a_service_key(&mut report);
+    need_what_is_set(&mut report, &instance.settings);
     Ok(report)
 }
 
@@ -64,6 +69,26 @@ fn need_a_service_key(report: &mut Report) {
     }
     if let Some(first) = keys.iter_mut().find(|of| of.names == *shared) {
         first.problem = Some(authd::NO_SERVICE_KEY.into());
+    }
+}
+
+/// What nothing requires by itself, and what a setting asks for that is of no use without it.
+const NEEDED: [(&str, &str); 2] = [
+    ("TELEGRAM_WEBHOOK_URL", "TELEGRAM_WEBHOOK_SECRET"),
+    ("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"),
+];
+
+fn need_what_is_set(report: &mut Report, settings: &Settings) {
+    for (setting, secret) in NEEDED {
+        if settings.raw(setting, "").0.is_empty() {
+            continue;
+        }
+        let absent = |of: &&mut Finding| of.names == secret && !of.is_there && of.problem.is_none();
+        for finding in report.findings.iter_mut().filter(absent) {
+            finding.problem = Some(format!(
+                "{setting} is set, which needs it, and it is in no source; give it with `arizuko secrets set {secret}`, or take {setting} back"
+            ));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every daemon of this binary, each named once.
 
-use crate::{instance, sources};
+use crate::{instance, otlp, sources};
 use kit::{AnySetting, Program, Setting, SettingError, Settings, logs, parse, service_key_bundle};
 use proto::Daemon;
 use secrets::AnyBundle;
@@ -50,7 +50,11 @@ pub static PROXYD_ADMIN_ADDR: Setting<SocketAddr> = Setting {
 };
 
 /// The settings that belong to no daemon.
-pub const COMMON: &[&dyn AnySetting] = &[
+pub fn common() -> impl Iterator<Item = &'static &'static dyn AnySetting> {
+    COMMON.iter().chain(otlp::SETTINGS)
+}
+
+const COMMON: &[&dyn AnySetting] = &[
     &instance::INSTANCE_NAME,
     &instance::DATA_DIR,
     &LISTEN_ADDR,
@@ -75,13 +79,13 @@ pub fn program(daemon: Daemon) -> Option<&'static Program> {
 /// The first that does not.
 pub fn check_settings(settings: &Settings, programs: &[&Program]) -> Result<(), SettingError> {
     let own = programs.iter().flat_map(|program| program.settings);
-    COMMON.iter().chain(own).try_for_each(|setting| setting.check(settings))
+    common().chain(own).try_for_each(|setting| setting.check(settings))
 }
 
 /// The names in the settings file that nothing in this binary reads: most likely typing errors.
 pub fn unknown_settings(settings: &Settings) -> Vec<&str> {
     let own = PROGRAMS.iter().flat_map(|program| program.settings);
-    let mut known: Vec<&str> = COMMON.iter().chain(own).map(|setting| setting.name()).collect();
+    let mut known: Vec<&str> = common().chain(own).map(|setting| setting.name()).collect();
     known.extend(Daemon::ALL.map(Daemon::url_setting));
     let listens = |name: &str| {
         name.strip_suffix("_LISTEN_ADDR")

@@ -15,6 +15,11 @@ mod issued;
 mod lock;
 #[cfg(feature = "kubernetes")]
 mod mounted;
+#[cfg(feature = "otlp")]
+mod otlp;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+mod otlp;
 mod output;
 mod rotation;
 mod session;

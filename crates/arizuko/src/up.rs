@@ -6,6 +6,7 @@ use crate::{
     daemons::{self, PROGRAMS},
     failure::{Exit, Failure},
     instance::{Environment, Instance, SETTINGS_FILE},
+    otlp,
     output::Output,
     session, sources, strangers, tidy,
 };
@@ -215,6 +216,7 @@ fn process(
         clock,
         keeper: handle,
         urls: BTreeMap::new(),
+        trace_to: otlp::wanted(&instance.settings)?,
     })
 }
 

@@ -6,13 +6,14 @@ use crate::{
     guard::{Asker, Guard},
     openapi,
     refusals::Why,
+    traces::{Fact, OnSocket, Span, Traces},
 };
 use auth::Caller;
 use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{StatusCode, request::Parts},
+    http::{HeaderMap, StatusCode, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
@@ -37,6 +38,9 @@ pub struct Api {
     document: openapi::Document,
     /// On a private socket: who is at its other end.
     socket: Option<Cow<'static, str>>,
+    traces: Traces,
+    /// On a private socket: what everything there is a part of.
+    part_of: Option<OnSocket>,
 }
 
 impl Api {
@@ -44,7 +48,14 @@ impl Api {
     pub fn new(context: &Context) -> Self {
         let mut document = openapi::Document::new(context.daemon.name());
         common::describe(&mut document);
-        Self { router: Router::new(), gate: context.gate.clone(), document, socket: None }
+        Self {
+            router: Router::new(),
+            gate: context.gate.clone(),
+            document,
+            socket: None,
+            traces: context.traces.clone(),
+            part_of: None,
+        }
     }
 
     /// Endpoints on a private Unix socket, where [`Needs::Socket`](proto::Needs::Socket) is met by
@@ -56,6 +67,13 @@ impl Api {
     /// The same, where the socket says who calls: the audit log names `subject`.
     pub fn on_socket_of(subject: impl Into<Cow<'static, str>>, context: &Context) -> Self {
         Self { socket: Some(subject.into()), ..Self::new(context) }
+    }
+
+    /// What is asked here is a part of `whole`, in a span of this name, which begins with the first request.
+    #[must_use]
+    pub fn part_of(self, whole: &Span, name: &'static str) -> Self {
+        let part_of = Some(OnSocket::new(&self.traces, whole, name));
+        Self { part_of, ..self }
     }
 
     /// Adds `endpoint`, served by `handler`, which answers 200.
@@ -128,8 +146,10 @@ impl Api {
         let route = endpoint.route;
         self.document.endpoint::<Req, Res>(route, success.as_u16());
         let guard = Arc::new(self.guard(route));
+        let tracing = self.tracing(route);
         let serve = move |request: Request| {
             let (guard, state, handler) = (guard.clone(), state.clone(), handler.clone());
+            let span = tracing.span(request.headers());
             async move {
                 let (mut parts, body) = request.into_parts();
                 let (asker, mut known) = (Asker::of(&parts), None);
@@ -140,9 +160,13 @@ impl Api {
                     let request = decode::<Req>(route, &mut parts, body).await?;
                     handler(state, caller, key, request).await
                 };
-                match answer.await {
-                    Ok(answer) => Ok((success, Json(answer))),
+                match span.around(answer).await {
+                    Ok(answer) => {
+                        span.say(Fact::Status(success.as_u16()));
+                        Ok((success, Json(answer)))
+                    }
                     Err(failure) => {
+                        span.say(Fact::Status(failure.status().as_u16()));
                         let why = failure.why();
                         guard.note(&asker, known.as_ref(), failure.status(), Some(why)).await;
                         Err(failure)
@@ -159,8 +183,10 @@ impl Api {
     pub fn raw(&mut self, route: Route, served: MethodRouter) -> &mut Self {
         self.document.raw(route);
         let guard = Arc::new(self.guard(route));
+        let tracing = self.tracing(route);
         let check = move |request: Request, next: middleware::Next| {
             let guard = guard.clone();
+            let span = tracing.span(request.headers());
             async move {
                 let (mut parts, body) = request.into_parts();
                 let (asker, mut known) = (Asker::of(&parts), None);
@@ -168,7 +194,10 @@ impl Api {
                     Ok(caller) => {
                         known = Some(caller.clone());
                         parts.extensions.insert(caller);
-                        next.run(Request::from_parts(parts, body)).await
+                        let response =
+                            span.around(next.run(Request::from_parts(parts, body))).await;
+                        span.say(Fact::Status(response.status().as_u16()));
+                        response
                     }
                     Err(failure) => failure.into_response(),
                 };
@@ -182,6 +211,10 @@ impl Api {
         };
         self.add(route, served.layer(middleware::from_fn(check)));
         self
+    }
+
+    fn tracing(&self, route: Route) -> Tracing {
+        Tracing { traces: self.traces.clone(), part_of: self.part_of.clone(), route }
     }
 
     fn guard(&self, route: Route) -> Guard {
@@ -209,6 +242,23 @@ impl Api {
             async move { Json((*document).clone()) }
         };
         self.router.route("/openapi.json", on(MethodFilter::GET, serve))
+    }
+}
+
+/// Makes the spans of one route.
+#[derive(Clone, Debug)]
+struct Tracing {
+    traces: Traces,
+    part_of: Option<OnSocket>,
+    route: Route,
+}
+
+impl Tracing {
+    fn span(&self, headers: &HeaderMap) -> Span {
+        if !self.traces.are_told() {
+            return Span::default();
+        }
+        self.traces.of_request(self.route, headers, self.part_of.as_ref().map(OnSocket::span))
     }
 }
 

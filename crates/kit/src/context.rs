@@ -2,6 +2,7 @@
 
 use crate::{
     Clock, Gate, Health, Metrics, Peers, Settings, StartError, Store, Stores, Tasks, Timeline,
+    Traces,
 };
 use proto::Daemon;
 use secrets::Secrets;
@@ -45,6 +46,8 @@ pub struct Context {
     pub bound: Bound,
     /// What its start spends its time on.
     pub timeline: Timeline,
+    /// What its work is told of as.
+    pub traces: Traces,
 }
 
 /// The public sockets of the edge, where somebody bound them beforehand.

@@ -41,6 +41,7 @@ mod tasks;
 pub mod testing;
 mod timeline;
 mod tokens;
+pub mod traces;
 mod unix;
 
 pub use acting::Acting;
@@ -63,7 +64,7 @@ pub use plain_page::{PlainPage, PlainPages};
 pub use refusals::RefusedCall;
 /// The client of [`http_client`], so that who makes requests by hand need not name its library.
 pub use reqwest::Client as HttpClient;
-pub use run::{GRACE, Process, Program, harden, http_client, run};
+pub use run::{GRACE, Process, Program, TraceTo, harden, http_client, run};
 pub use serve::BODY_MAX;
 pub use service_key::{AUTHD_SERVICE_KEY, ServiceKey, bearer_shaped, service_key_bundle};
 pub use settings::{AnySetting, Place, Setting, SettingError, Settings, parse};
@@ -72,4 +73,5 @@ pub use start::{Cause, StartError};
 pub use stores::{Store, Stores};
 pub use tasks::Tasks;
 pub use timeline::Timeline;
+pub use traces::{Fact, Span, Traces};
 pub use unix::{PeerCred, PeerInfo, SOCKET_PATH_MAX, UnixSocket, bind_unix, serve_unix};

@@ -4,7 +4,10 @@ mod fetch;
 
 pub use fetch::Fetched;
 
-use crate::tokens::{Credential, Tokens};
+use crate::{
+    tokens::{Credential, Tokens},
+    traces::{self, TRACEPARENT},
+};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use proto::{Daemon, Endpoint, Problem, fill_path};
 use serde::{Serialize, de::DeserializeOwned};
@@ -429,6 +432,9 @@ fn build<Req: Serialize, Res>(
     }
     if let Some(key) = &options.idempotency_key {
         call = call.header(HeaderName::from_static("idempotency-key"), key);
+    }
+    if let Some(span) = traces::carried() {
+        call = call.header(TRACEPARENT, span);
     }
     let request = call.build().map_err(|error| protocol(&url, &error.to_string()))?;
     Ok((url, request))

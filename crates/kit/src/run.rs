@@ -2,10 +2,11 @@
 
 use crate::{
     AnySetting, Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings,
-    StartError, Stores, Tasks, Timeline,
+    StartError, Stores, Tasks, Timeline, Traces,
     connections::{self, Limits},
     peer, serve, service_key_bundle,
     tokens::Tokens,
+    traces::Told,
 };
 use async_trait::async_trait;
 use auth::Jwks;
@@ -43,6 +44,9 @@ pub struct Program {
     pub start: fn(Context) -> BoxFuture<'static, Result<Router, StartError>>,
 }
 
+/// Makes who is told of a daemon's spans.
+pub type TraceTo = fn(Context) -> BoxFuture<'static, Result<Arc<dyn Told>, StartError>>;
+
 /// What the daemons of one process share.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -58,6 +62,8 @@ pub struct Process {
     pub keeper: KeeperHandle,
     /// Where each daemon is reached.
     pub urls: BTreeMap<Daemon, String>,
+    /// Who is told of what they do, where somebody is.
+    pub trace_to: Option<TraceTo>,
 }
 
 impl Process {
@@ -96,6 +102,7 @@ impl Process {
             peers: Peers::new(http, self.urls.clone(), tokens),
             bound,
             timeline,
+            traces: Traces::new(daemon, self.clock.clone()),
         })
     }
 }
@@ -129,7 +136,8 @@ pub async fn run(
     let stop = stop.child_token();
     let context = process.context(program.daemon, bound, stop.clone())?;
     let span = tracing::info_span!("daemon", daemon = program.daemon.name());
-    let alive = live(program, context.clone(), listener, ready).instrument(span.clone());
+    let alive =
+        live(program, context.clone(), process.trace_to, listener, ready).instrument(span.clone());
     let outcome = AssertUnwindSafe(alive).catch_unwind().await.unwrap_or_else(|_| {
         let what = "it panicked while it started; the message is on standard error: report it";
         Err(StartError::Other(what.into(), None))
@@ -153,6 +161,7 @@ pub async fn run(
 async fn live(
     program: &Program,
     context: Context,
+    trace_to: Option<TraceTo>,
     listener: TcpListener,
     ready: impl FnOnce() + Send + 'static,
 ) -> Result<(), StartError> {
@@ -164,6 +173,9 @@ async fn live(
         context.timeline.did("listening");
         prove(&context).await?;
         context.timeline.did("service key");
+        if let Some(trace_to) = trace_to {
+            context.traces.tell(trace_to(context.clone()).await?);
+        }
         late.set((program.start)(context.clone()).await?);
         context.timeline.did("own start");
         context.health.seal();

@@ -12,7 +12,7 @@
 
 use crate::{
     Bound, Clock, Context, Gate, Health, KeySource, Metrics, Peers, Settings, Stores, Tasks,
-    Timeline,
+    Timeline, Traces,
     connections::{self, Limits},
     peer::client_builder,
     run::tuned,
@@ -131,6 +131,7 @@ impl Rig {
         let gate = Gate::new(self.daemon, INSTANCE, self.clock.clone(), &metrics);
         gate.use_keys(Arc::new(authority.clone()));
         let token = authority.service(self.daemon);
+        let traces = Traces::new(self.daemon, self.clock.clone());
         let context = Context {
             daemon: self.daemon,
             instance: INSTANCE.into(),
@@ -147,6 +148,7 @@ impl Rig {
             peers: Peers::with_token(client_builder().build().unwrap(), self.urls, &token),
             bound: Bound::default(),
             timeline: Timeline::default(),
+            traces,
         };
         (context, authority)
     }

@@ -13,9 +13,9 @@ use crate::{
     settings,
     tls::Pairs,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use kit::{Context, StartError};
+use kit::{Context, Fact, Span, StartError, Traces};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -36,6 +36,7 @@ pub struct Edge {
     body_max: u64,
     body_time: Duration,
     stop: CancellationToken,
+    traces: Traces,
     answered: Family<Answered, Counter>,
 }
 
@@ -101,6 +102,7 @@ impl Edge {
             body_max,
             body_time,
             stop: context.stop.clone(),
+            traces: context.traces.clone(),
             answered: context
                 .metrics
                 .counter_family("edge_requests", "Requests through the edge, by where they went"),
@@ -234,12 +236,24 @@ impl Edge {
             proof: &proof,
         };
         headers::stamp(&mut parts.headers, &stamp);
+        let span = self.span(&parts, &backend);
+        headers::go_on_from(&mut parts.headers, &span);
         let body = RequestBody::new(body, self.body_max, self.body_time);
         let answer = self.forward.send(backend.daemon, Request::from_parts(parts, body)).await?;
+        span.say(Fact::Status(answer.status().as_u16()));
         if backend.is_capability && !is_asset && answer.status() == StatusCode::NOT_FOUND {
             self.limits.guessed(client);
         }
         Ok(Answer::Relayed(answer))
+    }
+
+    /// What is told of a request that may bring a message. Its path is not: that may be a right.
+    fn span(&self, parts: &Parts, backend: &Backend) -> Span {
+        let brings = matches!(backend.daemon, Daemon::Webd | Daemon::Teled | Daemon::Slakd);
+        if parts.method != Method::POST || !brings || !self.traces.are_told() {
+            return Span::default();
+        }
+        self.traces.at_the_edge(format!("POST {}", backend.prefix), &parts.headers)
     }
 
     fn with_body(&self, answer: Answer, entry: Entry, is_head: bool) -> Response<AnswerBody> {

@@ -4,7 +4,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
 };
-use kit::{ACT_HEADER, EDGE_HEADER, USER_HEADER};
+use kit::{ACT_HEADER, EDGE_HEADER, Span, USER_HEADER};
 use std::net::IpAddr;
 
 /// The session cookie over TLS and over plain HTTP, as authd names them.
@@ -168,6 +168,13 @@ pub fn stamp(headers: &mut HeaderMap, stamp: &Stamp<'_>) {
         if let Ok(value) = HeaderValue::from_str(&parent) {
             headers.insert(TRACE_PARENT, value);
         }
+    }
+}
+
+/// Has the daemon go on from what the edge is told of, where it is.
+pub fn go_on_from(headers: &mut HeaderMap, span: &Span) {
+    if let Some(value) = span.traceparent().and_then(|text| HeaderValue::from_str(&text).ok()) {
+        headers.insert(TRACE_PARENT, value);
     }
 }
 

@@ -36,6 +36,7 @@ mod tls;
 mod tls_loop;
 
 pub use settings::{PROXYD_TLS_ADDR, SETTINGS};
+pub use tls::certificate_ends;
 
 use edge::Edge;
 use kit::{Context, StartError, listen as bind};

@@ -5,7 +5,7 @@
 //! attempt finds nobody, and not somebody else's turn.
 
 use crate::{app::App, http, store::turns::Turn};
-use kit::{Attached, SOCKET_PATH_MAX, StartError};
+use kit::{Attached, SOCKET_PATH_MAX, Span, StartError};
 use proto::turn::SOCKET;
 use std::{
     collections::{HashMap, HashSet},
@@ -62,7 +62,12 @@ impl Endpoints {
     }
 
     /// Sees to it that the socket of this turn's attempt is bound and served. Binding is done when this returns.
-    pub(crate) fn ensure(&self, app: &Arc<App>, turn: &Turn) -> Result<(), StartError> {
+    pub(crate) fn ensure(
+        &self,
+        app: &Arc<App>,
+        turn: &Turn,
+        span: &Span,
+    ) -> Result<(), StartError> {
         let Some(number) = turn.endpoint else { return Ok(()) };
         let mut open = self.open();
         if open.contains_key(&number) {
@@ -74,7 +79,7 @@ impl Endpoints {
         let socket = kit::bind_unix(&directory.join(SOCKET))?;
         follow_owner(&directory).map_err(cannot)?;
         let closed = app.context.stop.child_token();
-        let router = http::turn::router(app, turn, closed.clone());
+        let router = http::turn::router(app, turn, span, closed.clone());
         let stop = app.context.stop.clone();
         let served = Attached { router: router.clone(), closed: closed.clone() };
         let (turn_id, attempt) = (turn.id.clone(), turn.standing.attempt);

@@ -12,11 +12,12 @@ use crate::{
     route::{self, Decision, Effect, Facts, Query},
     say::{self, CONTENT_MAX, SYSTEM, Saying},
     steer::{self, Steer},
-    store::{acl, approvals, context, feed, groups, messages, newcomers, routes, turns},
+    store::{acl, approvals, context, feed, groups, messages, newcomers, routes, trace, turns},
     wake::Wake,
 };
 use auth::{Caller, Principal};
 use db::Tx;
+use kit::{Fact, Span};
 use proto::{
     Address, Folder, Jid, Timestamp, Topic,
     routd::{MessageAck, NewMessage},
@@ -49,9 +50,12 @@ pub(crate) async fn ingest(
     speak_as(&voice, caller, &mut message)?;
     check(&message)?;
     let (id, jid) = (message.id.clone(), message.chat_jid.clone());
+    let span = Span::current();
+    span.say(Fact::Message(id.to_string()));
     let from = Source {
         origin: Origin::of(&voice, &jid),
         writer: approval::writer(&voice, &jid, &message.sender),
+        span: span.traceparent(),
     };
     let (wake, now) = (app.wake.clone(), app.now());
     let commit = move |tx: &Tx<'_>| {
@@ -140,6 +144,8 @@ struct Source {
     origin: Origin,
     /// The person who wrote it, as the ACL knows them, where the voice vouches for one.
     writer: Option<Principal>,
+    /// What its arrival is told of as, so that the turn goes on from there.
+    span: Option<String>,
 }
 
 fn commit(
@@ -176,7 +182,11 @@ fn commit(
                 per_person: decision.per_person,
                 bytes: message.content.len(),
             };
-            Some(turns::join_or_add(tx, &asked, now)?.0)
+            let (turn_id, is_new) = turns::join_or_add(tx, &asked, now)?;
+            if let (Some(span), true) = (&from.span, is_new) {
+                trace::go_on_from(tx, &turn_id, span, now)?;
+            }
+            Some(turn_id)
         }
         _ => None,
     };

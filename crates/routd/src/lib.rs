@@ -73,6 +73,7 @@ mod signing;
 mod steer;
 mod store;
 mod tenant;
+mod traced;
 mod turn;
 mod turn_loop;
 mod typing_loop;
@@ -147,7 +148,8 @@ pub async fn start(context: Context) -> Result<Router, StartError> {
     let kept: HashSet<i64> = in_progress.iter().filter_map(|turn| turn.endpoint).collect();
     app.endpoints.sweep(&kept);
     for turn in &in_progress {
-        app.endpoints.ensure(&app, turn)?;
+        // What its agent asks for before its driver is there again belongs to no trace.
+        app.endpoints.ensure(&app, turn, &kit::Span::default())?;
     }
     context.gate.accept_secret("CHANNEL_SECRET", Arc::new(channel));
     context.gate.ask_rights(Arc::new(rights::OfPeople::of(&db)));

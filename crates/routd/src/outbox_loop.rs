@@ -13,9 +13,10 @@ use crate::{
     ingest::platform_label,
     mcp,
     store::{channels, count, outbox, outbox::Fate, outbox::Kind, outbox::Parcel},
+    traced,
     wake::Wake,
 };
-use kit::{CallOptions, Peer, PeerError};
+use kit::{CallOptions, Fact, Peer, PeerError};
 use proto::{
     Nothing, Timestamp,
     routd::{DELETE, Delete, EDIT, Edit, REACT, React, SEND, Send, Sent},
@@ -141,7 +142,8 @@ fn lock(busy: &Busy) -> MutexGuard<'_, HashMap<String, u32>> {
 
 /// Carries one parcel, and writes what became of it.
 async fn carry(app: &Arc<App>, parcel: Parcel) {
-    let fate = match hand_over(app, &parcel).await {
+    let span = traced::delivery(app, &parcel).await;
+    let fate = match span.around(hand_over(app, &parcel)).await {
         Ok(fate) => fate,
         Err(fault) => {
             tracing::error!(id = parcel.id, error = %kit::chain(&fault), "a message is not sent");
@@ -149,6 +151,8 @@ async fn carry(app: &Arc<App>, parcel: Parcel) {
             unreached(&parcel, app.now(), "routd could not look up the adapter".into())
         }
     };
+    span.say(Fact::Outcome(fate.state()));
+    span.end();
     let labels = OutboxLabels { platform: platform_label(&parcel.chat_jid), fate: fate.state() };
     let (now, id, wake) = (app.now(), parcel.id.clone(), app.wake.clone());
     let written = app.db.try_write("outbox.settle", move |tx| {

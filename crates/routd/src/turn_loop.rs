@@ -4,7 +4,8 @@
 //! socket that has none. A driver that died is replaced by the next pass; a restart is nothing else.
 
 use crate::{
-    app::App, drive, fault::Fault, progress::Progress, store::turns, turn::Event, wake::Wake,
+    app::App, drive, fault::Fault, progress::Progress, store::turns, traced, turn::Event,
+    wake::Wake,
 };
 use std::{
     collections::HashSet,
@@ -65,7 +66,8 @@ async fn pass(app: &Arc<App>, driven: &Driven) -> Result<Duration, Fault> {
         if !lock(driven).insert(number) {
             continue;
         }
-        if let Err(error) = app.endpoints.ensure(app, &turn) {
+        let span = traced::turn(app, &turn).await;
+        if let Err(error) = app.endpoints.ensure(app, &turn, &span) {
             // Without waking the loop, which is to wait before it tries again.
             lock(driven).remove(&number);
             let error = kit::chain(&error);
@@ -75,7 +77,8 @@ async fn pass(app: &Arc<App>, driven: &Driven) -> Result<Duration, Fault> {
         let app = app.clone();
         app.context.tasks.clone().spawn("turn", async move {
             let _guard = guard;
-            drive::drive(&app, &turn.id, number).await;
+            span.around(drive::drive(&app, &turn.id, number)).await;
+            span.end();
         });
     }
     let wait = next_due.map(|due| due.0.saturating_sub(now.0).max(1).unsigned_abs());

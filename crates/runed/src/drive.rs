@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::backend::{BackendError, NotStarted};
 use crate::run::{Ended, How, RunId};
-use crate::store::{Row, State};
+use crate::store::{Row, State, end_name};
 use proto::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,6 +121,7 @@ async fn finish(app: &App, id: &RunId, ended: Ended) {
     let row = app.store.get(id).await.ok().flatten();
     if let Some((end, row)) = row.and_then(|row| Some((row.end?, row))) {
         app.figures.ended(end);
+        app.end_telling(id, end_name(end));
         let detail = row.detail.unwrap_or_default();
         tracing::info!(run = %id, folder = %row.folder, ?end, detail, "run ended");
     }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::run::{self, HomeName, RunId, RunSpec, TurnListener};
-use crate::store::{NewRun, Row};
+use crate::store::{NewRun, Row, end_name};
 use axum::http::StatusCode;
 use kit::{Api, Caller, Failure};
 use proto::routd::{AuditPage, AuditQuery};
@@ -83,6 +83,7 @@ async fn start(app: Arc<App>, caller: Caller, asked: StartRun) -> Answer<Run> {
             row.attempt, row.turn_id, row.folder
         )));
     }
+    app.begin_telling(&row);
     shown(&row)
 }
 
@@ -107,7 +108,13 @@ async fn end(app: Arc<App>, caller: Caller, asked: EndRun) -> Answer<Run> {
         return Err(no_run(&asked.id));
     }
     app.wish_end(&id);
-    awaited(&app, &asked.id, END_WAIT, |row| RunState::from(row.state) == RunState::Ended).await
+    let is_over = |row: &Row| RunState::from(row.state) == RunState::Ended;
+    let run = awaited(&app, &asked.id, END_WAIT, is_over).await?;
+    // One that never began is in nobody's hand.
+    if let Some(end) = run.end {
+        app.end_telling(&id, end_name(end));
+    }
+    Ok(run)
 }
 
 async fn log(app: Arc<App>, _: Caller, asked: EndRun) -> Answer<RunLog> {
@@ -146,6 +153,7 @@ async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Answer<RunedStatus> {
         enforced: described.enforced,
         missing: described.missing,
         harnesses: described.harnesses.into_iter().map(str::to_owned).collect(),
+        versions: described.versions.into_iter().map(|(part, of)| (part.to_owned(), of)).collect(),
         backend: app.backend.name().to_owned(),
         pending: counts.pending.unsigned_abs(),
         running: counts.running.unsigned_abs(),

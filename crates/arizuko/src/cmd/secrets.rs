@@ -16,6 +16,7 @@ use crate::{
     failure::{Exit, Failure},
     fleet::{Ask, Fleet, databases},
     instance::{Environment, Instance},
+    otlp,
     output::{Mark, Output, ago, table},
     rotation,
     session::Session,
@@ -140,10 +141,10 @@ async fn check(
     let report = check::report(instance, environment).await?;
     output.print(&report, |report| {
         let row = |finding: &check::Finding| {
-            let state = if finding.problem.is_some() {
-                output.mark("problem", Mark::Bad)
-            } else {
-                output.mark("good", Mark::Good)
+            let state = match (&finding.problem, finding.is_there) {
+                (Some(_), _) => output.mark("problem", Mark::Bad),
+                (None, true) => output.mark("good", Mark::Good),
+                (None, false) => "absent".into(),
             };
             let more = finding.problem.clone().unwrap_or_else(|| finding.found.clone());
             vec![finding.daemon.to_string(), finding.names.clone(), state, more]
@@ -204,7 +205,8 @@ async fn set(
 /// Whether a daemon of this program asks for `name`, or for what it is the previous value of.
 fn is_used(name: &Name) -> bool {
     let needs = PROGRAMS.iter().flat_map(bundles).flat_map(|bundle| bundle.needs());
-    needs.into_iter().any(|need| need.name == *name || need.name.previous() == *name)
+    let mut needs = needs.into_iter();
+    otlp::uses(name) || needs.any(|need| need.name == *name || need.name.previous() == *name)
 }
 
 fn parse(name: &str) -> Result<Name, Failure> {

@@ -1,7 +1,7 @@
 //! `arizuko settings`: the reference, made from the settings themselves.
 
 use crate::{
-    daemons::{COMMON, PROGRAMS},
+    daemons::{PROGRAMS, common},
     failure::Failure,
     instance::Instance,
     output::{Output, table},
@@ -36,8 +36,7 @@ pub(super) fn run(instance: &Instance, markdown: bool, output: Output) -> Result
 }
 
 fn rows(instance: &Instance) -> Vec<Row> {
-    let mut rows: Vec<Row> =
-        COMMON.iter().map(|setting| row(instance, *setting, "arizuko")).collect();
+    let mut rows: Vec<Row> = common().map(|setting| row(instance, *setting, "arizuko")).collect();
     for program in PROGRAMS {
         for setting in program.settings {
             let reader = program.daemon.name();

@@ -1,6 +1,7 @@
 //! Fetching a file that another daemon serves, piece by piece: none is held whole.
 
 use super::{CALL_TIMEOUT, Peer, PeerError, bearer, protocol, refusal, waits};
+use crate::traces::{self, TRACEPARENT};
 use axum::body::Bytes;
 use futures::{Stream, stream};
 use http::{HeaderName, HeaderValue, header};
@@ -84,6 +85,9 @@ impl Peer {
             let mut call = self.http.get(&url);
             if let Some(credential) = &credential {
                 call = call.header(header::AUTHORIZATION, credential.clone());
+            }
+            if let Some(span) = traces::carried() {
+                call = call.header(TRACEPARENT, span);
             }
             // The time is for the answer's beginning: a file takes as long as it takes.
             match timeout(CALL_TIMEOUT, call.send()).await {

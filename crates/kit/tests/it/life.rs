@@ -59,6 +59,7 @@ fn running_of(program: &'static Program, source: &ScriptedSource) -> Running {
         clock,
         keeper: handle,
         urls: [].into(),
+        trace_to: None,
     };
     let (said, ready) = oneshot::channel();
     let until = stop.clone();

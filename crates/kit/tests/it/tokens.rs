@@ -158,6 +158,7 @@ impl World {
             clock: clock.clone(),
             keeper: handle,
             urls: [(Daemon::Authd, authd.url.clone())].into(),
+            trace_to: None,
         };
         let _one_at_a_time = STARTING.lock().await;
         let (said, ready) = tokio::sync::oneshot::channel();

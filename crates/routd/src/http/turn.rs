@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, any_service, get, put},
 };
-use kit::{Api, Caller, Failure};
+use kit::{Api, Caller, Failure, Span};
 use proto::{
     Nothing,
     turn::{
@@ -35,9 +35,14 @@ const STATUS_MAX: usize = 500;
 const SESSION_MAX: usize = 4_096;
 
 /// Everything that is served on the socket of a turn's attempt.
-pub(crate) fn router(app: &Arc<App>, turn: &Turn, closed: CancellationToken) -> Router {
+pub(crate) fn router(
+    app: &Arc<App>,
+    turn: &Turn,
+    span: &Span,
+    closed: CancellationToken,
+) -> Router {
     let attempt = Attempt::of(app, turn);
-    let mut api = Api::on_socket_of(attempt.subject(), &app.context);
+    let mut api = Api::on_socket_of(attempt.subject(), &app.context).part_of(span, "agent");
     api.mount(GET_TURN, attempt.clone(), get_turn);
     api.mount(POST_EVENTS, attempt.clone(), post_events);
     api.mount(POST_STEER, attempt.clone(), super::steering::post);

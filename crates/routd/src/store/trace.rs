@@ -1,8 +1,8 @@
 //! The whole life of a message, from the rows that it left.
 
-use super::{messages::Message, time};
+use super::{messages::Message, time, turns};
 use proto::{Timestamp, routd::TraceStep};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 /// What happened to a message, in order.
 pub(crate) fn steps(conn: &Connection, message: &Message) -> rusqlite::Result<Vec<TraceStep>> {
@@ -92,4 +92,51 @@ fn sent(conn: &Connection, message_seq: i64) -> rusqlite::Result<Vec<TraceStep>>
         })
     })?
     .collect()
+}
+
+/// The step whose detail is the span of a telemetry trace that a turn goes on from (`traceparent`).
+const TRACED: &str = "traced";
+
+/// The turn goes on from this span: that of the message that it answers, and then its own.
+pub(crate) fn go_on_from(
+    conn: &Connection,
+    turn_id: &str,
+    span: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    turns::step(conn, turn_id, now, TRACED, span)
+}
+
+/// The span that the turn goes on from, and the id of the first message that it answers, where there are.
+pub(crate) fn span_of_turn(
+    conn: &Connection,
+    turn_id: &str,
+) -> rusqlite::Result<(Option<String>, Option<String>)> {
+    let message = conn
+        .prepare_cached(
+            "SELECT id FROM messages WHERE turn_id = ?1 AND outbound = 0 ORDER BY seq LIMIT 1",
+        )?
+        .query_row([turn_id], |row| row.get(0))
+        .optional()?;
+    Ok((span(conn, turn_id)?, message))
+}
+
+/// The span of the turn in which a message was said.
+pub(crate) fn span_of_said(
+    conn: &Connection,
+    message_seq: i64,
+) -> rusqlite::Result<Option<String>> {
+    let turn: Option<Option<String>> = conn
+        .prepare_cached("SELECT turn_id FROM messages WHERE seq = ?1")?
+        .query_row([message_seq], |row| row.get(0))
+        .optional()?;
+    turn.flatten().map_or(Ok(None), |turn_id| span(conn, &turn_id))
+}
+
+fn span(conn: &Connection, turn_id: &str) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached(
+        "SELECT detail FROM turn_steps WHERE turn_id = ?1 AND what = ?2 ORDER BY id DESC LIMIT 1",
+    )?
+    .query_row([turn_id, TRACED], |row| row.get(0))
+    .optional()
 }
