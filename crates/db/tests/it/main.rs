@@ -1,6 +1,7 @@
 //! A database through its public interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cutting;
 mod opening;
 mod reading;
 mod surviving;
