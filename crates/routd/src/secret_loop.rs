@@ -38,11 +38,11 @@ fn told(event: &Event) -> Row {
     let since = event.at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     let (action, reason) = match &event.outcome {
-        Outcome::Loaded => ("secret.loaded", ""),
-        Outcome::Published => ("secret.published", ""),
-        Outcome::Rejected(reason) => ("secret.rejected", reason.as_str()),
-        Outcome::Vanished => ("secret.vanished", ""),
-        Outcome::Forgotten => ("secret.forgotten", ""),
+        Outcome::Loaded => ("secret.load", ""),
+        Outcome::Published => ("secret.publish", ""),
+        Outcome::Rejected(reason) => ("secret.reject", reason.as_str()),
+        Outcome::Vanished => ("secret.vanish", ""),
+        Outcome::Forgotten => ("secret.forget", ""),
     };
     let none = || "-".to_owned();
     let detail = format!(

@@ -37,9 +37,9 @@ async fn both_channel_secrets_are_good_for_the_overlap_and_then_one() {
     .await;
     post(&stage, NEXT, "m4").await.unwrap();
     let page = stage.call(&AUDIT, &AuditQuery::default(), &stage.operator()).await.unwrap();
-    let published = page.rows.iter().find(|row| row.action == "secret.published").unwrap();
+    let published = page.rows.iter().find(|row| row.action == "secret.publish").unwrap();
     assert_eq!(published.target, "CHANNEL_SECRET");
-    assert!(page.rows.iter().any(|row| row.action == "secret.loaded"));
+    assert!(page.rows.iter().any(|row| row.action == "secret.load"));
     let all = format!("{page:?}");
     assert!(!all.contains(NEXT) && !all.contains(CHANNEL_SECRET) && !all.contains(KEY));
 }
