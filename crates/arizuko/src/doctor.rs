@@ -4,6 +4,7 @@
 mod daemons;
 mod place;
 mod setup;
+mod versions;
 mod work;
 
 use crate::{
@@ -112,6 +113,7 @@ pub async fn examine(
     }
     found.extend(setup::settings(instance));
     found.extend(setup::secrets(instance, environment).await);
+    found.extend(setup::certificate(instance, environment).await);
     let of = instance.clone();
     let databases = tokio::task::spawn_blocking(move || place::databases(&of)).await;
     found.extend(databases.unwrap_or_default());

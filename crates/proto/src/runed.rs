@@ -2,6 +2,7 @@
 
 use crate::{Endpoint, Folder, Needs, Nothing, Opaque, Route, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Starts a run. Idempotent on `(turn_id, attempt)`; answers at once with the run as it stands.
 pub const START_RUN: Endpoint<StartRun, Run> =
@@ -299,4 +300,7 @@ pub struct RunedStatus {
     /// The harnesses that may run here.
     #[serde(default)]
     pub harnesses: Vec<String>,
+    /// What the backend runs agents with, and its versions, as far as it says: `engine`, `runc`.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
 }

@@ -172,6 +172,14 @@ fn key_of(key: &Part) -> Result<Arc<dyn SigningKey>, Malformed> {
     })
 }
 
+/// When the first certificate of a chain in PEM ends, in seconds since 1970; nothing where it is none. Whether it has
+/// ended is not looked at.
+pub fn certificate_ends(pem: &[u8]) -> Option<i64> {
+    let leaf = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 fn check_dates(leaf: &CertificateDer<'_>, now: i64) -> Result<i64, Malformed> {
     let (_, parsed) = x509_parser::parse_x509_certificate(leaf)
         .map_err(|_| Malformed::because("the certificate is not X.509"))?;

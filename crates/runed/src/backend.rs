@@ -11,7 +11,7 @@ pub use none::NoBackend;
 use crate::run::{Ended, RunId, RunSpec};
 use async_trait::async_trait;
 use proto::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 /// What runs agents.
@@ -86,6 +86,8 @@ pub struct Description {
     pub missing: Vec<String>,
     /// The harnesses that may run.
     pub harnesses: Vec<&'static str>,
+    /// What it runs agents with, and its versions, as far as it is known.
+    pub versions: BTreeMap<&'static str, String>,
 }
 
 /// A run that can never start as it is. The text is for the operator: what, and what would do.

@@ -325,7 +325,7 @@ impl Backend for KubernetesBackend {
             Ok(_) => Harness::ALL.map(Harness::name).to_vec(),
             Err(_) => Vec::new(),
         };
-        Description { enforced, missing, harnesses }
+        Description { enforced, missing, harnesses, ..Description::default() }
     }
 
     async fn trouble(&self) -> Option<String> {

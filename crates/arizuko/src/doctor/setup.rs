@@ -6,8 +6,13 @@ use crate::{
     daemons::{self, PROGRAMS},
     failure::Exit,
     instance::{Environment, Instance, SETTINGS_FILE},
+    sources,
 };
 use proxyd::PROXYD_TLS_ADDR;
+use secrets::Name;
+
+/// Days before its end from which a certificate should have been renewed.
+const SOON: i64 = 14;
 
 pub(super) fn settings(instance: &Instance) -> Vec<Finding> {
     let file = instance.dir.join(SETTINGS_FILE).display().to_string();
@@ -109,4 +114,25 @@ pub(super) async fn secrets(instance: &Instance, environment: &Environment) -> V
         found.push(Finding::good("secrets", report.sources.join(", "), what));
     }
     found
+}
+
+/// How long the edge's certificate is good, where there is one.
+pub(super) async fn certificate(instance: &Instance, environment: &Environment) -> Option<Finding> {
+    const CERT: Name = Name::literal("PROXYD_TLS_CERT");
+    // That it cannot be read was said with the secrets.
+    let found = sources::find(instance, environment, [CERT]).await.ok()?.remove(&CERT)?;
+    let ends = proxyd::certificate_ends(found.current.ok()?.expose())?;
+    let left = ends - kit::Clock::real().now().0.div_euclid(1000);
+    let place = format!("{CERT}, from {}", found.source.place());
+    let next = "renew it, and replace both parts: `arizuko secrets set PROXYD_TLS_CERT < chain.pem`, then PROXYD_TLS_KEY; whatever renews it by itself should have by now";
+    Some(match left.div_euclid(24 * 3600) {
+        days @ ..0 => {
+            let what = format!("it ended {} days ago: clients refuse it", days.unsigned_abs());
+            Finding::problem("certificate", Exit::Config, place, what, next)
+        }
+        days @ ..SOON => {
+            Finding::advice("certificate", place, format!("it ends in {days} days"), next)
+        }
+        days => Finding::good("certificate", place, format!("good for {days} days")),
+    })
 }

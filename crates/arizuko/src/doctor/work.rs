@@ -1,6 +1,6 @@
 //! The work itself: a message goes in, an agent answers it, and nothing is stuck on the way.
 
-use super::{Finding, Wanted};
+use super::{Finding, Wanted, versions};
 use crate::{
     cmd::ask,
     failure::Exit,
@@ -52,6 +52,7 @@ pub(super) async fn check(
         }
     };
     found.push(backend(&status));
+    found.extend(versions::check(&status));
     if let Some(patience) = wanted.turn
         && status.backend != "none"
     {

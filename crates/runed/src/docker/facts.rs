@@ -11,6 +11,8 @@ pub(super) struct Facts {
     /// As whom agents run, or why none can.
     pub user: Result<AgentUser, String>,
     version: String,
+    /// Its runc, as that was built.
+    runc: Option<String>,
     /// What it cannot bound or filter, one sentence each.
     lacks: Vec<String>,
     /// Whether its containers have a system call filter.
@@ -34,6 +36,7 @@ impl Facts {
         Self {
             user: agents(own, asked, remap),
             version: info.server_version.clone().unwrap_or_default(),
+            runc: info.runc_commit.as_ref().and_then(|commit| commit.id.clone()),
             lacks: unbounded.map(|(_, what)| format!("the engine cannot bound {what}")).collect(),
             seccomp: security.iter().any(filters),
         }
@@ -90,7 +93,15 @@ impl Facts {
         missing.push("the disk space of a home is not bounded".into());
         missing.push("a run whose time is over while runed is away ends when runed is back".into());
         let harnesses = Harness::ALL.into_iter().filter(|harness| self.admits(*harness).is_ok());
-        Description { enforced, missing, harnesses: harnesses.map(Harness::name).collect() }
+        let versions = [("engine", Some(self.version.clone())), ("runc", self.runc.clone())];
+        let known = versions.into_iter().filter_map(|(part, of)| Some((part, of?)));
+        let versions = known.filter(|(_, of)| !of.is_empty()).collect();
+        Description {
+            enforced,
+            missing,
+            harnesses: harnesses.map(Harness::name).collect(),
+            versions,
+        }
     }
 }
 
@@ -137,6 +148,20 @@ mod tests {
             assert_eq!(described.harnesses, ["offline", "builtin"]);
             assert!(described.missing.iter().any(|text| text.contains(lack)), "{described:?}");
         }
+    }
+
+    #[test]
+    fn the_versions_of_an_engine_are_told_as_far_as_it_tells_them() {
+        let commit = bollard::models::Commit { id: Some("v1.1.12-0-g51d5e946".into()) };
+        let said = SystemInfo {
+            server_version: Some("28.2.2".into()),
+            runc_commit: Some(commit),
+            ..info(&[])
+        };
+        let versions = Facts::of(&said, OWN, None).describe(None, false).versions;
+        assert_eq!(versions["engine"], "28.2.2");
+        assert_eq!(versions["runc"], "v1.1.12-0-g51d5e946");
+        assert!(Facts::of(&info(&[]), OWN, None).describe(None, false).versions.is_empty());
     }
 
     #[test]

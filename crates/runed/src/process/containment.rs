@@ -77,6 +77,7 @@ impl Containment {
                         .filter(|harness| self.admits(*harness).is_ok())
                         .map(Harness::name)
                         .collect(),
+                    ..Description::default()
                 }
             }
         }
