@@ -43,6 +43,7 @@ pub struct Cli {
 
 /// The flags of every command.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The instance's data directory [default: DATA_DIR, else one by the instance's name]
     #[arg(long, global = true, value_name = "DIR")]

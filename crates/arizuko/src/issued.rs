@@ -3,6 +3,7 @@
 use crate::{
     daemons::{PROGRAMS, bundles},
     failure::{Exit, Failure},
+    otlp,
 };
 use kit::AUTHD_SERVICE_KEY;
 use secrets::{Name, seal::SECRETS_KEY};
@@ -37,9 +38,18 @@ pub fn parse(text: &str) -> Result<Name, Failure> {
     if all().contains(&name) {
         return Ok(name);
     }
-    let line = format!(
-        "{name} is not a secret that arizuko makes itself; give it with `arizuko secrets set {name}`"
-    );
+    let mut needs = PROGRAMS.iter().flat_map(bundles).flat_map(|bundle| bundle.needs());
+    let line = if otlp::uses(&name) || needs.any(|need| need.name == name) {
+        format!(
+            "{name} is not a secret that arizuko makes itself; give it with `arizuko secrets set {name}`"
+        )
+    } else {
+        let ours = GENERATED.map(|name| name.to_string());
+        format!(
+            "nothing here uses a secret called {name}; arizuko makes {} and daemons' own such as CHANNEL_SECRET_TELED, and `arizuko secrets check` lists every name",
+            ours.join(", ")
+        )
+    };
     Err(Failure::new(Exit::Usage, line))
 }
 
@@ -60,5 +70,10 @@ mod tests {
             assert_eq!(line.code, 64, "{line}");
         }
         assert!(parse("PROXYD_TLS_KEY").unwrap_err().line.contains("secrets set PROXYD_TLS_KEY"));
+        for unknown in ["NOPE", "CHANNEL_SECRET_PREVIOUS"] {
+            let line = parse(unknown).unwrap_err().line;
+            assert!(line.contains("nothing here uses") && line.contains("secrets check"), "{line}");
+            assert!(!line.contains("secrets set"), "it would be of no use: {line}");
+        }
     }
 }
