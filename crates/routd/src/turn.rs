@@ -209,7 +209,7 @@ impl Standing {
             }
             Over::Refused(_) => end(
                 TurnEnd::Failed,
-                "This could not be done: the agent cannot run here. An operator has to look at it."
+                "This could not be done: the agent cannot run here. An operator has to look at it; `arizuko doctor` says what is missing."
                     .into(),
             ),
             _ if self.did_something => end(
