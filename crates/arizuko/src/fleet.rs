@@ -89,6 +89,7 @@ impl Fleet {
     }
 
     /// What `daemon` says of `name`, also where no source of its has it; `None` where it has no use for it.
+    #[cfg(feature = "kubernetes")]
     pub fn said_of(&self, daemon: Daemon, name: &Name) -> Option<&SecretState> {
         let of = self.daemons.iter().find(|of| of.daemon == daemon)?;
         of.secrets.iter().find(|secret| secret.name == name.as_str())
