@@ -1,10 +1,12 @@
 //! Agents that are Jobs of a cluster: the whole way, with the API on the wire and pods that are processes.
 
+use super::doctor::{doctor, says};
 use crate::access::audited::{Refused, kept};
 use crate::harness::{Chat, Suite, eventually, program, reply_of};
 use cluster::{Cluster, Image, NAMESPACE, Options};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -110,6 +112,27 @@ fn an_agent_answers_from_a_pod_that_was_given_no_secret() {
     }
     let log = town.suite.process("up").log_text();
     assert!(!log.contains("eyJ"), "no pod's token is in a log");
+}
+
+#[test]
+fn the_doctor_says_whether_a_pod_reaches_what_policies_should_keep_from_it() {
+    let mut town = Town::made();
+    town.suite.start_up();
+    // In place of the cluster's API, where this command's own environment says that it is.
+    let api = TcpListener::bind((town.suite.address(), 0)).unwrap();
+    let at = api.local_addr().unwrap();
+    town.suite.set("KUBERNETES_SERVICE_HOST", &at.ip().to_string());
+    town.suite.set("KUBERNETES_SERVICE_PORT", &at.port().to_string());
+    let (code, found, line) = doctor(&town.suite, &[]);
+    assert!(says(&found, "problem", "network", &at.to_string(), "network policies"), "{found:#?}");
+    assert!(says(&found, "good", "turn", "an agent answered", ""), "{found:#?}");
+    assert!(code == 77 && line.contains("docs/kubernetes.md"), "{code} {line}");
+    // Kept away from it, as a policy does. This machine itself may be one of a cloud, which says so at the other place.
+    drop(api);
+    let (_, found, _) = doctor(&town.suite, &[]);
+    assert!(!says(&found, "problem", "network", &at.to_string(), ""), "{found:#?}");
+    assert!(says(&found, "good", "turn", "an agent answered", ""), "{found:#?}");
+    town.none_left();
 }
 
 #[tokio::test(flavor = "multi_thread")]

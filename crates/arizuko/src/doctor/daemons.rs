@@ -205,6 +205,10 @@ const ADVICE: &[(&str, &str)] = &[
     ),
     ("is refused", "mend it where it says; the last good value stays in use meanwhile"),
     ("will not do", "mend it where it says; the last good value stays in use meanwhile"),
+    (
+        "the last good value stays in use",
+        "mend it where it says, or have a new one made: `arizuko secrets rotate NAME`, `arizuko secrets set NAME`",
+    ),
 ];
 
 fn advice(trouble: &str) -> Option<&'static str> {
