@@ -58,6 +58,21 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
 }
 
+/// Faults of what `settings.env` says.
+fn in_settings(suite: &Suite, data: &Path) {
+    let settings = data.join("settings.env");
+    let before = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{before}RUN_TIMEOUT=soon\n")).unwrap();
+    named(suite, 78, "settings", "RUN_TIMEOUT is `soon`", "arizuko settings");
+    fs::write(&settings, format!("{before}RUN_TIMEUOT=15m\n")).unwrap();
+    advised(suite, "settings", "RUN_TIMEUOT", "correct its name");
+    fs::write(&settings, format!("{before}TRUSTED_PROXIES=0.0.0.0/0\n")).unwrap();
+    named(suite, 78, "exposure", "TRUSTED_PROXIES", "your own proxies alone");
+    fs::write(&settings, format!("{before}PROXYD_LISTEN_ADDR=:8090\n")).unwrap();
+    advised(suite, "exposure", "plain HTTP", "PROXYD_HTTPS_REDIRECT=true");
+    fs::write(&settings, before).unwrap();
+}
+
 /// Faults of an instance that does not run.
 #[test]
 fn where_nothing_runs_it_says_what_would_keep_it_from_starting() {
@@ -106,18 +121,7 @@ fn where_nothing_runs_it_says_what_would_keep_it_from_starting() {
     named(&suite, 78, "secrets", "TELEGRAM_WEBHOOK_SECRET of teled", "arizuko secrets set");
     suite.set("TELEGRAM_WEBHOOK_URL", "");
 
-    let settings = data.join("settings.env");
-    let before = fs::read_to_string(&settings).unwrap();
-    fs::write(&settings, format!("{before}RUN_TIMEOUT=soon\n")).unwrap();
-    named(&suite, 78, "settings", "RUN_TIMEOUT is `soon`", "arizuko settings");
-    fs::write(&settings, format!("{before}RUN_TIMEUOT=15m\n")).unwrap();
-    advised(&suite, "settings", "RUN_TIMEUOT", "correct its name");
-    fs::write(&settings, format!("{before}TRUSTED_PROXIES=0.0.0.0/0\n")).unwrap();
-    named(&suite, 78, "exposure", "TRUSTED_PROXIES", "your own proxies alone");
-    fs::write(&settings, format!("{before}PROXYD_LISTEN_ADDR=:8090\n")).unwrap();
-    advised(&suite, "exposure", "plain HTTP", "PROXYD_HTTPS_REDIRECT=true");
-    fs::write(&settings, before).unwrap();
-
+    in_settings(&suite, &data);
     let partial = data.join("restore.partial");
     fs::create_dir(&partial).unwrap();
     named(&suite, 65, "place", "cut short", "arizuko restore");
