@@ -25,6 +25,7 @@ fn newest(path: &Path) -> i64 {
     .unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the task is waited for below")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_followed_from_what_is_never_there_without_it() {
     let (one, two) = (tempdir().unwrap(), tempdir().unwrap());
@@ -110,7 +111,7 @@ async fn a_file_that_somebody_holds_is_named_and_nothing_is_changed() {
     note(&first, "goes on").await.unwrap();
     note(&second, "goes on").await.unwrap();
     let missing = one.path().join("nothing.db");
-    assert!(matches!(Cut::of(&[missing.clone()]), Err(CutError::Open(_))));
+    assert!(matches!(Cut::of(std::slice::from_ref(&missing)), Err(CutError::Open(_))));
     assert!(!missing.exists(), "a look makes nothing");
     assert_eq!(options(one.path()).path, paths[0]);
 }
