@@ -4,7 +4,8 @@ use super::eventually;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -255,7 +256,19 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Asked to end, it takes its browser along; killed, it could not.
+        // Of a test that failed, too: a driver that is only asked to end leaves its browser behind.
+        let host_and_path = self.at.strip_prefix("http://").and_then(|at| at.split_once('/'));
+        if let Some((host, path)) = host_and_path
+            && let Ok(mut to) = TcpStream::connect(host)
+        {
+            let head =
+                format!("DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let asked = to
+                .set_read_timeout(Some(super::LIMIT))
+                .and_then(|()| to.write_all(head.as_bytes()));
+            // It answers when the browser is gone, or with an error where it went before.
+            let _answered = asked.and_then(|()| to.read(&mut [0; 16])).is_ok();
+        }
         super::signal(self.driver.id(), rustix::process::Signal::TERM);
         eventually("chromedriver ends", || self.driver.try_wait().unwrap());
     }

@@ -317,6 +317,7 @@ async fn what_became_of_a_call_is_known_for_ninety_days_and_that_it_ended_for_go
             get(&stage, &ids[0]).await;
         }
         stage.clock.advance(days(24));
+        stage.restart().await;
     }
     stage.clock.advance(days(5));
     stage.restart().await;

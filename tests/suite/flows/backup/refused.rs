@@ -145,8 +145,8 @@ fn an_older_one_comes_forward_in_one_transaction() {
     changed(
         &dest,
         "routd.db",
-        "DROP INDEX routes_of_chats; ALTER TABLE routes DROP COLUMN chat_jid;
-         DELETE FROM schema_migrations WHERE version >= 14; PRAGMA user_version = 13;",
+        "DROP TABLE personas; DROP INDEX approvals_settled;
+         DELETE FROM schema_migrations WHERE version >= 15; PRAGMA user_version = 14;",
     );
     second.ok(&["restore", text(&dest)]);
     second.start_up();
