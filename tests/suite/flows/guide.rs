@@ -1,7 +1,9 @@
 //! Deployments that are not the manifests' own: one that follows a plain guide to the letter, and the chart's own test.
 
-use crate::harness::{Suite, Town, documents, eventually, helm, kubernetes, program, reply_of};
-use cluster::{Cluster, Image, OPERATOR, Options};
+use crate::harness::{
+    Suite, Town, documents, eventually, helm, kubectl, kubernetes, program, reply_of,
+};
+use cluster::{Cluster, Fault, Faults, Image, OPERATOR, Options};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -24,6 +26,69 @@ fn plain(town: &Town, give: impl Fn(&mut Value)) -> Value {
     });
     town.cluster.create("secrets", json!({"metadata": {"name": "arizuko"}, "stringData": data}));
     deployment
+}
+
+/// What the doctor says in the pod, asked as `docs/kubernetes.md` has it: its exit code, and what it found.
+struct Doctor(i32, Vec<Value>);
+
+impl Doctor {
+    /// `None` where there is no kubectl.
+    fn asked(town: &Town) -> Option<Self> {
+        let Some(kubectl) = kubectl() else {
+            eprintln!("the doctor in the pod: not verified (no kubectl)");
+            return None;
+        };
+        let mut command = Command::new(kubectl);
+        command
+            .env("HOME", town.cluster.place())
+            .env("KUBECONFIG", town.cluster.kubeconfig())
+            .args(["exec", "-n", "arizuko", "deploy/arizuko", "-c", "routd", "--"])
+            .args(["arizuko", "--json", "doctor", "--no-turn"]);
+        let out = command.output().unwrap();
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|error| {
+            panic!("no report ({error}): {}", String::from_utf8_lossy(&out.stderr))
+        });
+        let found = report["findings"].as_array().unwrap().clone();
+        Some(Self(out.status.code().unwrap(), found))
+    }
+
+    /// Whether a finding has these words, and what to do about it those.
+    fn says(&self, level: &str, check: &str, what: &str, next: &str) -> bool {
+        let has = |one: &Value, part: &str, words: &str| {
+            one[part].as_str().is_some_and(|text| text.contains(words))
+        };
+        self.1.iter().any(|one| {
+            one["level"] == level
+                && one["check"] == check
+                && has(one, "what", what)
+                && has(one, "next", next)
+        })
+    }
+}
+
+#[test]
+fn the_doctor_in_the_pod_names_what_is_wrong_and_nothing_where_nothing_is() {
+    let town = Town::made();
+    let Some(doctor) = Doctor::asked(&town) else { return };
+    assert_eq!(doctor.0, 0, "{:#?}", doctor.1);
+    let levels = ["problem", "advice"];
+    for check in ["keys", "secrets", "daemons", "degraded"] {
+        let said = levels.iter().any(|level| doctor.says(level, check, "", ""));
+        assert!(!said, "each has a key of its own, as a file: {:#?}", doctor.1);
+    }
+    let seen = |level: &str, check: &str, what: &str, next: &str| {
+        eventually(&format!("the doctor says `{what}`"), || {
+            Doctor::asked(&town).unwrap().says(level, check, what, next).then_some(())
+        });
+    };
+    let good = town.put("SECRETS_KEY", "short");
+    seen("problem", "secrets", "shorter than 32 bytes", "arizuko secrets check");
+    seen("problem", "degraded", "SECRETS_KEY", "the last good value stays in use");
+    town.put("SECRETS_KEY", &good);
+    town.cluster.faults(Faults::all(Fault::Broken(503)));
+    seen("problem", "degraded", "the cluster's API says 503", "the Role arizuko-runed");
+    town.cluster.faults(Faults::none());
+    eventually("all is mended", || (Doctor::asked(&town).unwrap().0 == 0).then_some(()));
 }
 
 #[test]
@@ -58,6 +123,23 @@ fn who_followed_a_plain_guide_to_the_letter_runs_and_is_told_what_never_changes(
     assert_eq!(out.status.code(), Some(78), "{line}");
     assert!(line.contains("variable") && line.contains("directory"), "what to do: {line}");
     assert_eq!(town.secret(), before);
+    if let Some(doctor) = Doctor::asked(&town) {
+        let Doctor(code, found) = &doctor;
+        assert_eq!(*code, 0, "it works, and could be better: {found:#?}");
+        assert!(
+            doctor.says(
+                "advice",
+                "secrets",
+                "AUTHD_SERVICE_KEY, CHANNEL_SECRET, SECRETS_KEY stand in the environment",
+                "mount them as files"
+            ),
+            "{found:#?}"
+        );
+        assert!(
+            doctor.says("advice", "keys", "show authd the same key", "AUTHD_SERVICE_KEY_<DAEMON>"),
+            "{found:#?}"
+        );
+    }
     // Agents get nothing of it all the same.
     let jobs = format!(
         "{:?} {:?}",
@@ -90,6 +172,10 @@ fn one_secret_mounted_whole_for_all_changes_without_a_restart() {
         !daemons.contains(&json!("timed")),
         "who has no use for it has not taken it: {renewed}"
     );
+    if let Some(doctor) = Doctor::asked(&town) {
+        assert!(doctor.says("advice", "keys", "the same key", "each a key"), "{:#?}", doctor.1);
+        assert!(!doctor.says("advice", "secrets", "", ""), "files change: {:#?}", doctor.1);
+    }
     let renewed = town.operated(&["rotate", "AUTHD_SERVICE_KEY"]);
     assert!(renewed["daemons"].as_array().unwrap().len() >= 9, "{renewed}");
     assert_eq!(town.suite.ok(&["ask", "again"]).trim(), reply_of("again"));

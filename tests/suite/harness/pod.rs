@@ -128,6 +128,19 @@ impl Town {
         data.iter().map(|(name, value)| (name.clone(), text(value))).collect()
     }
 
+    /// Puts a value into the Secret, whatever it is, and touches the pod; the value that was there.
+    pub fn put(&self, name: &str, value: &str) -> String {
+        let old = self.secret()[name].clone();
+        let encoded = base64::engine::general_purpose::STANDARD.encode(value);
+        self.cluster
+            .change("secrets", "arizuko", |secret| secret["data"][name] = encoded.clone().into());
+        let pod = self.pod()["metadata"]["name"].as_str().unwrap().to_owned();
+        self.cluster.change("pods", &pod, |pod| {
+            pod["metadata"]["annotations"]["test/touched"] = encoded.into();
+        });
+        old
+    }
+
     /// The operator's command on a machine of their own: it has a kubeconfig, and nothing of the instance.
     pub fn workstation(&self, user: &str) -> Command {
         let mut command = Command::new(program());

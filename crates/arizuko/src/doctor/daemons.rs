@@ -12,10 +12,7 @@ use crate::{
 };
 use kit::{Clock, Peers};
 use proto::{Daemon, Timestamp, kit::HEALTH};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::TcpListener,
-};
+use std::{collections::BTreeMap, net::TcpListener};
 
 /// How far two clocks may be apart before tokens are refused, in milliseconds.
 const LEEWAY: i64 = auth::LEEWAY * 1000;
@@ -61,7 +58,7 @@ pub(super) async fn check(instance: &Instance) -> Found {
     for one in all.iter().filter(|one| one.alive) {
         findings.extend(clock(one).await);
     }
-    findings.extend(keys(instance, &all).await);
+    findings.extend(keys(instance, &addresses).await);
     if findings.is_empty() {
         let what = format!(
             "{} run, release {}",
@@ -189,6 +186,10 @@ const ADVICE: &[(&str, &str)] = &[
         "see whether the engine runs (`docker version`) and whether this user may use DOCKER_SOCKET",
     ),
     (
+        "the cluster's API",
+        "see that its address is reached (the network policy lets out 443 and 6443) and that runed's account has the Role arizuko-runed: docs/kubernetes.md",
+    ),
+    (
         "has it no more",
         "put the secret back where it was, or restart its daemon without it on purpose",
     ),
@@ -256,10 +257,11 @@ fn date(text: &str) -> Option<Timestamp> {
 }
 
 /// Keys that several daemons share though each is a process of its own.
-async fn keys(instance: &Instance, all: &[One]) -> Vec<Finding> {
-    let pids: BTreeSet<u32> = all.iter().filter_map(|one| one.pid).collect();
+async fn keys(instance: &Instance, addresses: &Addresses) -> Vec<Finding> {
+    // Not told by their process ids: in containers each is the first.
+    let are_apart = addresses.pid == 0;
     let session = match Session::begin(instance).await {
-        Ok(session) if pids.len() > 1 => session,
+        Ok(session) if are_apart => session,
         Ok(_) => return Vec::new(),
         Err(failure) => {
             let place = instance.run_dir().join("admin.sock").display().to_string();
