@@ -50,6 +50,8 @@ pub const ACCOUNT: &str = "system:serviceaccount:arizuko:arizuko";
 pub const OPERATOR: &str = "operator";
 /// Somebody who may read Secrets and pods.
 pub const VIEWER: &str = "viewer";
+/// Somebody who may change the suite's secrets and enter pods, and change none.
+pub const CLERK: &str = "clerk";
 
 /// For whom a token is that is for the API itself.
 const AUDIENCE: &str = "https://kubernetes.default.svc";
@@ -134,6 +136,8 @@ struct Shared {
     projected: Mutex<HashMap<(String, String), String>>,
     /// What the containers of lasting pods are made of, by the pod's id and their names.
     containers: Mutex<HashMap<(String, String), (runtime::Recipe, Image)>>,
+    /// The volumes that the kubelet does not get to.
+    held: Mutex<HashSet<String>>,
     /// Somebody who writes the Secret behind the back of whoever writes it next.
     meddling: Mutex<Option<Meddling>>,
     /// The certificate of the API.
@@ -176,7 +180,8 @@ impl Cluster {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let identity = |username: &str| Identity { username: username.into(), pod: None };
-        let tokens = ["admin", OPERATOR, VIEWER].map(|name| (name.to_owned(), identity(name)));
+        let tokens = ["admin", OPERATOR, VIEWER, CLERK];
+        let tokens = tokens.map(|name| (name.to_owned(), identity(name)));
         let mut tokens = HashMap::from(tokens);
         tokens.insert("runed".into(), identity(ACCOUNT));
         let shared = Arc::new(Shared {
@@ -192,6 +197,7 @@ impl Cluster {
             on_node: Mutex::default(),
             projected: Mutex::default(),
             containers: Mutex::default(),
+            held: Mutex::default(),
             meddling: Mutex::default(),
             ca: made.cert.pem(),
             address: listener.local_addr().unwrap(),
@@ -226,7 +232,7 @@ impl Cluster {
         {
             std::fs::write(dir.join(name), text).unwrap();
         }
-        for user in ["admin", OPERATOR, VIEWER] {
+        for user in ["admin", OPERATOR, VIEWER, CLERK] {
             let config = serde_json::json!({
                 "apiVersion": "v1", "kind": "Config", "current-context": "test",
                 "clusters": [{"name": "test", "cluster": {
@@ -251,7 +257,7 @@ impl Cluster {
         self.kubeconfig_of("admin")
     }
 
-    /// The same of another user: [`OPERATOR`] or [`VIEWER`].
+    /// The same of another user: [`OPERATOR`], [`VIEWER`] or [`CLERK`].
     pub fn kubeconfig_of(&self, user: &str) -> PathBuf {
         self.place.path().join(format!("kubeconfig-{user}"))
     }
@@ -280,6 +286,16 @@ impl Cluster {
         volumes::place(&self.shared, pod).join(name)
     }
 
+    /// Has the kubelet leave the volume of this name as it is, until it is let go.
+    pub fn hold(&self, volume: &str) {
+        lock(&self.shared.held).insert(volume.to_owned());
+    }
+
+    /// Lets the kubelet look at that volume again, when it looks.
+    pub fn let_go(&self, volume: &str) {
+        lock(&self.shared.held).remove(volume);
+    }
+
     /// What goes wrong from now on.
     pub fn faults(&self, faults: Faults) {
         *lock(&self.shared.faults) = faults;
@@ -298,6 +314,13 @@ impl Cluster {
     /// All objects of a kind in all namespaces.
     pub fn list(&self, resource: &str) -> Vec<Value> {
         self.shared.store.list(resource, "").0.into_iter().map(|(_, object)| object).collect()
+    }
+
+    /// The last changes of objects of a kind, with when each was made, the oldest first.
+    pub fn changes(&self, resource: &str) -> Vec<(std::time::Instant, Value)> {
+        let ours = self.shared.store.kept().into_iter();
+        let ours = ours.filter(|change| change.key.resource == resource);
+        ours.map(|change| (change.at, change.object)).collect()
     }
 
     /// Removes a pod without its kubelet's word, as when a node is lost.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// Changes that are kept for watches; older ones are gone (410).
@@ -37,6 +38,8 @@ pub struct Change {
     pub key: Key,
     /// As it was then.
     pub object: Value,
+    /// When.
+    pub at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -150,6 +153,11 @@ impl Store {
         Since::Changes(later.cloned().collect(), state.version)
     }
 
+    /// The changes that are kept, the oldest first.
+    pub fn kept(&self) -> Vec<Change> {
+        self.state().changes.iter().cloned().collect()
+    }
+
     /// Forgets all changes so far, as a cluster does after some minutes.
     pub fn compact(&self) {
         let mut state = self.state();
@@ -172,7 +180,8 @@ impl State {
     fn log(&mut self, kind: &'static str, key: Key, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.changes.push_back(Change { version: self.version, kind, key, object: object.clone() });
+        let (version, at) = (self.version, Instant::now());
+        self.changes.push_back(Change { version, kind, key, object: object.clone(), at });
         if self.changes.len() > KEPT
             && let Some(oldest) = self.changes.pop_front()
         {

@@ -55,6 +55,9 @@ pub fn lay_out(shared: &Shared, key: &Key, pod: &Value) -> io::Result<BTreeMap<S
 /// Brings what is projected up to date.
 pub fn refresh(shared: &Shared, key: &Key, pod: &Value) -> io::Result<()> {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+        if lock(&shared.held).contains(text(&volume["name"])) {
+            continue;
+        }
         let Some(payload) = payload(shared, key, pod, volume)? else { continue };
         write(&place(shared, pod).join(text(&volume["name"])), &payload)?;
     }

@@ -3,7 +3,7 @@
 use crate::api::{self, Done};
 use crate::faults::Fault;
 use crate::store::status;
-use crate::{ACCOUNT, Call, Identity, OPERATOR, Shared, VIEWER, exec, lock};
+use crate::{ACCOUNT, CLERK, Call, Identity, OPERATOR, Shared, VIEWER, exec, lock};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -170,6 +170,14 @@ const OPERATORS: &[(&str, &[&str])] = &[
 const VIEWERS: &[(&str, &[&str])] =
     &[("secrets", &["get", "patch"]), ("pods", &["get", "list"]), ("version", &["get"])];
 
+/// What somebody may do who enters pods and changes none.
+const CLERKS: &[(&str, &[&str])] = &[
+    ("secrets", &["get", "patch"]),
+    ("pods", &["get", "list"]),
+    ("pods/exec", &["get", "create"]),
+    ("version", &["get"]),
+];
+
 /// What runed's Role lets it do, and nothing else.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("jobs", &["create", "get", "list", "watch", "delete"]),
@@ -189,6 +197,7 @@ fn unless_allowed(shared: &Shared, who: &Identity, asked: &api::Asked) -> Option
         ACCOUNT => ALLOWED,
         OPERATOR => OPERATORS,
         VIEWER => VIEWERS,
+        CLERK => CLERKS,
         _ => &[],
     };
     let row = rights.iter().find(|(name, _)| *name == resource);

@@ -18,26 +18,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A runed that is served, and a routd that calls it.
-struct Runed {
+pub struct Runed {
     context: Context,
     authority: TestAuthority,
     serving: Serving,
     /// As routd.
-    peer: Peer,
+    pub peer: Peer,
     /// As the operator.
     operator: Peer,
 }
 
 /// How runed is set up.
 #[derive(Clone, Default)]
-struct SetUp {
-    settings: Vec<(&'static str, &'static str)>,
-    clock: Option<Clock>,
-    authority: Option<TestAuthority>,
+pub struct SetUp {
+    pub settings: Vec<(&'static str, String)>,
+    pub clock: Option<Clock>,
+    pub authority: Option<TestAuthority>,
 }
 
 impl Runed {
-    async fn start(machine: &Machine, set_up: SetUp) -> Self {
+    pub async fn start(machine: &Machine, set_up: SetUp) -> Self {
         let mut rig = Rig::new(Daemon::Runed, machine.data());
         for (name, value) in set_up.settings {
             rig = rig.setting(name, value);
@@ -72,7 +72,7 @@ impl Runed {
         self.authority
     }
 
-    async fn run(&self, wanted: &StartRun) -> Run {
+    pub async fn run(&self, wanted: &StartRun) -> Run {
         within("the answer to a start", self.peer.call(&START_RUN, wanted)).await.unwrap()
     }
 
@@ -97,7 +97,7 @@ impl Runed {
         .await
     }
 
-    async fn ended(&self, run: &Run) -> Run {
+    pub async fn ended(&self, run: &Run) -> Run {
         self.reaches(run, RunState::Ended).await
     }
 
@@ -177,7 +177,7 @@ async fn a_run_is_started_once_followed_to_its_end_and_written_down() {
 #[tokio::test]
 async fn a_folder_has_one_run_at_a_time_and_all_together_have_a_cap() {
     let machine = Machine::new(Without::default());
-    let settings = vec![("MAX_CONCURRENT_RUNS", "2")];
+    let settings = vec![("MAX_CONCURRENT_RUNS", "2".into())];
     let runed = Runed::start(&machine, SetUp { settings, ..SetUp::default() }).await;
     let first = runed.run(&order(&machine, "a1", "a", WAITS)).await;
     let second = runed.run(&order(&machine, "a2", "a", WAITS)).await;
@@ -240,7 +240,7 @@ async fn an_end_that_is_asked_for_lasts_until_the_run_is_gone() {
 #[tokio::test]
 async fn a_restart_takes_every_run_up_where_it_was() {
     let machine = Machine::new(Without::default());
-    let settings = vec![("MAX_CONCURRENT_RUNS", "3")];
+    let settings = vec![("MAX_CONCURRENT_RUNS", "3".into())];
     let set_up = SetUp { settings, ..SetUp::default() };
     let runed = Runed::start(&machine, set_up.clone()).await;
     let goes_on = runed.run(&order(&machine, "goeson", "a", WAITS)).await;
@@ -389,7 +389,7 @@ async fn starts_that_keep_failing_are_not_tried_for_a_while_in_that_folder_alone
 #[tokio::test]
 async fn with_no_backend_every_run_is_refused_and_says_what_to_set() {
     let machine = Machine::new(Without::default());
-    let settings = vec![("CONTAINER_BACKEND", "none")];
+    let settings = vec![("CONTAINER_BACKEND", "none".into())];
     let runed = Runed::start(&machine, SetUp { settings, ..SetUp::default() }).await;
     let run = runed.run(&order(&machine, "t1", "corp", "echo ran >> ran")).await;
     assert_eq!((run.state, run.end), (RunState::Ended, Some(RunEnd::Refused)));

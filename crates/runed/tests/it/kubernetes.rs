@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 mod clients;
 mod faults;
+mod share;
 
 /// The image of these tests. Its entry point runs the file `script` of the home.
 const IMAGE: &str = "arizuko-conformance-pod:1";
@@ -308,44 +309,6 @@ async fn a_pod_that_was_taken_away_is_a_lost_run_and_is_not_run_again() {
     assert_eq!(backend.find(&spec.id).await.unwrap(), Found::Ended(ended));
     town.empty().await;
     assert_eq!(fs::read_to_string(home.join("ran")).unwrap(), "ran\n");
-}
-
-#[tokio::test]
-async fn a_run_costs_the_cluster_four_calls() {
-    let town = Town::loose();
-    let backend = town.kubernetes().await;
-    let (first, _) = town.run("first", "exit 0");
-    backend.start(&first).await.unwrap();
-    end(&backend, &first).await;
-    let before = town.cluster.calls().len();
-    // What a run costs runed itself is within these: until the pod runs, and from its end to the answer.
-    let (mut waits, mut ends) = (Vec::new(), Vec::new());
-    for number in 0..5 {
-        let (spec, home) = town.run(&format!("counted{number}"), "touch up; sleep 0.3; touch down");
-        let began = Instant::now();
-        backend.start(&spec).await.unwrap();
-        waits.push(began.elapsed());
-        until("the agent is up", || home.join("up").exists()).await;
-        let pods = town.cluster.list("pods");
-        let uid =
-            pods.iter().find(|pod| pod["metadata"]["labels"]["arizuko.run"] == *spec.id.as_str());
-        let metadata = &uid.unwrap()["metadata"];
-        let text = |name: &str| metadata[name].as_str().unwrap().to_owned();
-        let token = town.cluster.token("arizuko", "arizuko-agent", &text("name"), &text("uid"));
-        let whose = backend.whose(&token).await.unwrap().unwrap();
-        assert_eq!((whose.run, whose.uid), (spec.id.clone(), text("uid")));
-        until("the agent has ended", || home.join("down").exists()).await;
-        let began = Instant::now();
-        assert_eq!(end(&backend, &spec).await.how, How::Exited { code: 0 });
-        ends.push(began.elapsed());
-    }
-    let calls: Vec<_> = town.cluster.calls().into_iter().skip(before).collect();
-    // The Job, who its pod is, its log, and the Job's end. The watches are everybody's.
-    let own = calls.iter().filter(|call| call.verb != "watch").count();
-    assert_eq!(own, 5 * 4, "{calls:?}");
-    waits.sort();
-    ends.sort();
-    println!("a start took {waits:?}, from the order until the pod ran; an end {ends:?}");
 }
 
 #[tokio::test]
