@@ -1,12 +1,13 @@
 //! `arizuko secrets rotate`, `set` and `forget` on a Kubernetes Secret, from a machine that has a kubeconfig and nothing
 //! of the instance: the manifests' own pod, its volumes as a kubelet fills them, and the API on the wire.
 
-use crate::harness::{Town, View, eventually, reply_of};
-use cluster::{ACCOUNT, OPERATOR, VIEWER};
+use crate::harness::{Tls, Town, View, eventually, reply_of};
+use cluster::{ACCOUNT, CLERK, OPERATOR, VIEWER};
 use serde_json::{Value, json};
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     process::{Output, Stdio},
+    time::{Duration, Instant},
 };
 
 const PLACE: [&str; 2] = ["--kubernetes-secret", "arizuko/arizuko"];
@@ -39,6 +40,7 @@ fn said(out: &Output) -> Value {
 fn at_once(renewed: &Value) {
     let file = renewed["source_to_file_ms"].as_u64().unwrap();
     assert!(file < 55_000, "the pod was not touched: {renewed}");
+    assert!(file > 0, "a file takes longer than no time: {renewed}");
     assert!(renewed["file_to_last_use_ms"].is_u64(), "{renewed}");
     eprintln!(
         "{}: {file} ms to the file, {} ms to its last use",
@@ -85,6 +87,41 @@ fn a_secret_of_a_cluster_is_rotated_from_afar_and_every_daemon_has_it_when_the_c
     assert!(restarts.as_array().unwrap().iter().all(|of| of["restartCount"] == 0), "{restarts}");
 }
 
+/// What a daemon says is the value that it uses under a name.
+fn print_of(town: &Town, daemon: &str, name: &str) -> String {
+    let all = town.suite.secrets()[daemon]["secrets"].as_array().unwrap().clone();
+    let state = all.into_iter().find(|state| state["name"] == name).unwrap();
+    state["fingerprint"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_command_lasts_until_the_last_daemon_has_the_value_and_touches_the_pod_until_then() {
+    let town = Town::made();
+    let of_webd = || print_of(&town, "webd", "CHANNEL_SECRET");
+    let of_routd = || print_of(&town, "routd", "CHANNEL_SECRET_WEBD");
+    let old = (of_webd(), of_routd());
+    town.cluster.hold("webd-secrets");
+    let mut command = town.workstation(OPERATOR);
+    command.args(["secrets", "rotate", "CHANNEL_SECRET_WEBD"]).args(PLACE);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waits = lines.find(|line| line.as_ref().unwrap().contains("waiting until"));
+    let waits = waits.expect("it waits for what has not come").unwrap();
+    assert!(waits.contains("webd has the old one"), "{waits}");
+    eventually("the other daemon has it", || (of_routd() != old.1).then_some(()));
+    assert_eq!(of_webd(), old.0);
+    assert!(child.try_wait().unwrap().is_none(), "it has ended, and webd has the old value");
+
+    town.cluster.let_go("webd-secrets");
+    let let_go = Instant::now();
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("in use by routd, webd"), "{said}");
+    // The kubelet by itself looks a minute after its last look.
+    assert!(let_go.elapsed() < Duration::from_secs(45), "it was touched once: {let_go:?}");
+    assert_ne!(of_webd(), old.0);
+}
+
 #[test]
 fn what_leaked_is_refused_when_the_command_ends() {
     let town = Town::made();
@@ -121,6 +158,12 @@ fn a_value_is_set_judged_first_and_taken_up() {
     at_once(&out);
     let out = said(&set(&town, "ANTHROPIC_API_KEY", "sk-ant-first-0123456789"));
     assert_eq!(out["was_there"], true, "and nothing is waited for");
+    // One of two that belong together is not waited for; its files are brought all the same.
+    let touched = || town.pod()["metadata"]["annotations"]["arizuko/touched"].clone();
+    let earlier = touched();
+    let out = said(&set(&town, "PROXYD_TLS_CERT", &Tls::new().cert));
+    assert_eq!(out["daemons"], json!([]), "{out}");
+    assert_ne!(touched(), earlier);
     let before = town.secret();
     let (code, line) = failed(&set(&town, "SECRETS_KEY", "short"));
     assert_eq!(code, 65, "{line}");
@@ -163,6 +206,10 @@ fn what_cannot_be_done_whole_is_refused_before_anything_is_written() {
     let (code, line) = rotate(VIEWER, &[key, PLACE[0], PLACE[1]]);
     assert_eq!(code, 77, "{line}");
     assert!(line.contains("pods/exec") && line.contains("nothing was changed"), "{line}");
+    // And who may ask in them, and not touch them: the files would come in their own time.
+    let (code, line) = rotate(CLERK, &[key, PLACE[0], PLACE[1]]);
+    assert_eq!(code, 77, "{line}");
+    assert!(line.contains("annotate the pod") && line.contains("nothing was changed"), "{line}");
     for (args, expected, words) in [
         (vec![key, PLACE[0], "arizuko/nowhere"], 65, "no Secret arizuko/nowhere"),
         (vec![key, PLACE[0], "arizuko"], 64, "NAMESPACE/NAME"),
@@ -205,4 +252,26 @@ fn what_cannot_be_done_whole_is_refused_before_anything_is_written() {
     assert_eq!(code, 78);
     assert!(line.contains("a variable of its environment") && line.contains("fixed"), "{line}");
     assert_eq!(town.secret(), before, "none of them wrote anything");
+}
+
+/// What is there is what no daemon could use: to keep it as the value before would lose the one that they use.
+#[test]
+fn a_key_that_is_not_in_use_is_not_replaced_and_no_pod_is_touched_for_asking() {
+    let town = Town::made();
+    let touched = || town.pod()["metadata"]["annotations"]["arizuko/touched"].clone();
+    let is_refused = || {
+        let status = town.suite.run(&["secrets", "status"]);
+        String::from_utf8_lossy(&status.stdout).contains("shorter than 32 bytes")
+    };
+    let good = town.put("SECRETS_KEY", "short");
+    eventually("nobody can use what is there", || is_refused().then_some(()));
+    let before = town.secret();
+    let (code, line) = failed(&town.operator(&["rotate", "SECRETS_KEY"]));
+    assert_eq!(code, 65, "{line}");
+    assert!(line.contains("put the one before it back first"), "{line}");
+    assert!(touched().is_null(), "that it may be touched was only asked");
+    assert_eq!(town.secret(), before);
+    town.put("SECRETS_KEY", &good);
+    eventually("what is there is in use", || (!is_refused()).then_some(()));
+    assert!(town.operated(&["rotate", "SECRETS_KEY"])["daemons"].is_array());
 }
