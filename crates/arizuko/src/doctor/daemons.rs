@@ -210,6 +210,7 @@ const ADVICE: &[(&str, &str)] = &[
         "the last good value stays in use",
         "mend it where it says, or have a new one made: `arizuko secrets rotate NAME`, `arizuko secrets set NAME`",
     ),
+    ("stays in use", "mend it where it says; the last good value stays in use meanwhile"),
 ];
 
 fn advice(trouble: &str) -> Option<&'static str> {
