@@ -311,6 +311,7 @@ async fn goes_through_every_page(operator: &Browser, suite: &Suite, folder: &str
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "mended, and not yet seen to end six times: tests/run --long"]
 async fn a_stranger_comes_in_and_a_secret_changes_before_everybodys_eyes() {
     kit::testing::install_crypto();
     let Some(person) = Browser::start(1280, false).await else { return };
