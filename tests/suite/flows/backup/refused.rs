@@ -146,7 +146,7 @@ fn an_older_one_comes_forward_in_one_transaction() {
         &dest,
         "routd.db",
         "DROP TABLE personas; DROP INDEX approvals_settled;
-         DELETE FROM schema_migrations WHERE version >= 15; PRAGMA user_version = 14;",
+         DELETE FROM schema_migrations WHERE version >= 16; PRAGMA user_version = 15;",
     );
     second.ok(&["restore", text(&dest)]);
     second.start_up();
