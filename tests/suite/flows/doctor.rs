@@ -90,17 +90,8 @@ fn where_nothing_runs_it_says_what_would_keep_it_from_starting() {
     assert!(says(&found, "unknown", "turn", "does not run", "start it"), "{found:#?}");
     assert!(says(&found, "good", "databases", "routd.db", ""), "{found:#?}");
 
-    mode(&data, 0o755);
-    named(&suite, 77, "permissions", "0755", "chmod 700");
-    mode(&data, 0o700);
-    let dotenv = data.join(".env");
-    mode(&dotenv, 0o644);
-    named(&suite, 77, "permissions", "0644", "chmod 600");
-    mode(&dotenv, 0o600);
-    let database = data.join("store/routd.db");
-    mode(&database, 0o640);
-    named(&suite, 77, "permissions", "0640", "chmod 600");
-    mode(&database, 0o600);
+    let (dotenv, database) = (data.join(".env"), data.join("store/routd.db"));
+    open_to_others(&suite);
 
     let whole = fs::read(&dotenv).unwrap();
     let text = String::from_utf8(whole.clone()).unwrap();
@@ -150,6 +141,19 @@ fn where_nothing_runs_it_says_what_would_keep_it_from_starting() {
     // What the probe leaves is out of service.
     let groups = suite.json(&["group", "list"]).to_string();
     assert!(!groups.contains("arizuko-doctor"), "{groups}");
+}
+
+/// What others may use is named, with what closes it.
+fn open_to_others(suite: &Suite) {
+    let data = suite.data();
+    for (path, open, closed) in
+        [("", 0o755, 0o700), (".env", 0o644, 0o600), ("store/routd.db", 0o640, 0o600)]
+    {
+        let path = data.join(path);
+        mode(&path, open);
+        named(suite, 77, "permissions", &format!("{open:04o}"), &format!("chmod {closed:o}"));
+        mode(&path, closed);
+    }
 }
 
 /// Says where each daemon is to be looked for.
