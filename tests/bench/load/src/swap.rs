@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "CHANNEL_SECRET";
 const SECRET: Name = Name::literal(NAME);
-/// Swaps of each kind, and between two of them.
-const SWAPS: u32 = 200;
-const SWAPS_UNTOLD: u32 = 40;
-const BETWEEN: Duration = Duration::from_millis(60);
+/// Swaps of each kind, and how long nothing happens between two: nobody swaps a file every few milliseconds.
+const SWAPS: u32 = 100;
+const SWAPS_UNTOLD: u32 = 30;
+const BETWEEN: Duration = Duration::from_millis(300);
 /// Threads that are busy with nothing meanwhile.
 const BUSY: usize = 8;
 /// Uses of one value.
