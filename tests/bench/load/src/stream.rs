@@ -3,7 +3,7 @@
 use crate::{
     Bench, Failed,
     client::{Client, Events},
-    instance::Instance,
+    instance::{self, Instance},
     say,
     spread::Spread,
 };
@@ -20,7 +20,9 @@ const MESSAGES: u32 = 200;
 /// # Errors
 /// A stream is refused, or ends.
 pub async fn stream(bench: &Bench) -> Result<(), Failed> {
-    let instance = Instance::new(bench).await?;
+    let dir = instance::made(bench).await?;
+    let room = [("WEBD_MAX_STREAMS", "10000")];
+    let instance = Instance::start_as(bench, dir, &room, &[]).await?;
     let webd = instance.url("webd").await?;
     let mut chats = Vec::new();
     for number in 0..FOLDERS {
