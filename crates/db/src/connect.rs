@@ -53,13 +53,22 @@ pub(crate) fn check_file(path: &Path, create: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Looks whether the file at `path` is a database that can be used, changing nothing, without knowing whose it is.
+/// Bytes up to which every page of a file is looked at before a start, which takes about 5 ms for each MiB.
+pub const EXAMINED_WHOLE: u64 = 32 * 1024 * 1024;
+
+/// Looks whether the file at `path` is a database that can be used, changing nothing, without knowing whose it is: every
+/// page where it has [`EXAMINED_WHOLE`] bytes or fewer, its schema where it has more. [`Schema::check`] looks at all of it.
 ///
 /// # Errors
 /// It cannot be read or written, or it is damaged. That it is not there is [`OpenError::Missing`].
 pub fn examine(path: &Path) -> Result<(), OpenError> {
     check_file(path, false)?;
-    check_pages(path)
+    let bytes = std::fs::metadata(path).map_err(|source| OpenError::from_io(path, source))?.len();
+    if bytes <= EXAMINED_WHOLE {
+        return check_pages(path);
+    }
+    let objects = "SELECT count(*) FROM sqlite_schema WHERE sql IS NOT NULL";
+    look(path, |conn| conn.query_row(objects, [], |_| Ok(())))
 }
 
 fn check_pages(path: &Path) -> Result<(), OpenError> {

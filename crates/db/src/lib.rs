@@ -32,7 +32,7 @@ mod watcher;
 mod writer;
 
 pub use backup::BackupError;
-pub use connect::{Schema, examine, look};
+pub use connect::{EXAMINED_WHOLE, Schema, examine, look};
 pub use cut::{Cut, CutError};
 pub use database::{Database, Health, Options, WeakDatabase};
 pub use error::{Constraint, Error, OpenError};

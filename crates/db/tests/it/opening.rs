@@ -245,3 +245,31 @@ async fn a_damaged_page_is_found() {
         }
     }
 }
+
+#[test]
+fn a_large_file_is_looked_at_whole_only_where_that_is_asked_for() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("large.db");
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE rows (content BLOB) STRICT").unwrap();
+    let bytes = i64::try_from(db::EXAMINED_WHOLE).unwrap();
+    conn.execute("INSERT INTO rows VALUES (zeroblob(?1))", [bytes]).unwrap();
+    conn.close().unwrap();
+    db::examine(&path).unwrap();
+
+    let whole = fs::read(&path).unwrap();
+    let middle = whole.len() / 2 / 4096 * 4096;
+    let mut damaged = whole.clone();
+    damaged[middle..middle + 4096].fill(0x5a);
+    fs::write(&path, &damaged).unwrap();
+    db::examine(&path).unwrap();
+    let schema = db::Schema { application_id: NOTES_ID, migrations: NOTES };
+    let found = schema.check(&path).unwrap_err();
+    assert!(matches!(found, OpenError::Corrupt { .. }), "{found:?}");
+    // What it begins with is looked at in any case.
+    damaged[..16].fill(0x5a);
+    fs::write(&path, &damaged).unwrap();
+    let found = db::examine(&path).unwrap_err();
+    assert!(matches!(found, OpenError::Corrupt { .. }), "{found:?}");
+    assert!(fs::read(&path).unwrap() == damaged, "a look changed it");
+}

@@ -51,7 +51,7 @@ pub async fn edge(bench: &Bench) -> Result<(), Failed> {
     for ((name, url), took) in ways.iter().zip(&mut took) {
         let rate = many(url, &path, bench.span / 2).await?;
         words.push(format!(
-            "{name} p50 {:.0?}, p99 {:.0?}, {rate:.0} a second over {CONNECTIONS} connections",
+            "{name} p50 {:.1?}, p99 {:.1?}, {rate:.0} a second over {CONNECTIONS} connections",
             took.percentile(50),
             took.percentile(99)
         ));
