@@ -131,7 +131,8 @@ impl Told for Collector {
         let low = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
         #[expect(clippy::cast_precision_loss, reason = "a part of all is no more precise")]
         let place = low as f64 / (1_u64 << 63) as f64;
-        place < self.part
+        // The highest ids are rounded up to one.
+        self.part >= 1.0 || place < self.part
     }
 
     fn ended(&self, span: Ended) {
