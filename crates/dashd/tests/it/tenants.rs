@@ -196,6 +196,9 @@ fn about(route: &Route, ids: &[(&'static str, String)]) -> Vec<(&'static str, St
         (_, "usage/cap") => {
             text(&[("whose", "folder"), ("name", "corp/ops"), ("daily_dollars", "1")])
         }
+        (_, "folders/persona") => {
+            text(&[("folder", "corp/ops"), ("content", "an intruder was here")])
+        }
         (_, "folders/cap") => text(&[("folder", "corp/ops"), ("daily_dollars", "1")]),
         (Method::Post, "schedules") => {
             text(&[("folder", "corp/ops"), ("when", "@daily"), ("content", "an intruder was here")])
