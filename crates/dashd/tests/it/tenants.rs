@@ -185,7 +185,9 @@ fn about(route: &Route, ids: &[(&'static str, String)]) -> Vec<(&'static str, St
         (_, "runs/one" | "runs/one/now" | "runs/stop") => text(&[("id", "r-1")]),
         (_, "trace") => text(&[("id", "quartz"), ("chat", "web:corp/ops~quartz")]),
         (Method::Get, "chats" | "messages" | "turns" | "schedules" | "usage")
-        | (_, "folders/one" | "folders/remove") => text(&[("folder", "corp/ops")]),
+        | (_, "folders/one" | "folders/remove" | "folders/model") => {
+            text(&[("folder", "corp/ops")])
+        }
         (Method::Get, "folders" | "links") => text(&[("part", "ops")]),
         (Method::Post, "folders") => text(&[("folder", "corp/ops"), ("harness", "offline")]),
         (Method::Get, "approvals") => text(&[("folder", "corp/ops")]),
