@@ -283,3 +283,26 @@ fn an_instance_that_does_not_run_is_backed_up_with_its_secrets_where_that_is_ask
     second.ok(&["ask", "go on"]);
     assert_eq!(second.dotenv("SECRETS_KEY"), first.dotenv("SECRETS_KEY"));
 }
+
+#[test]
+fn what_an_operator_prepared_is_left_as_it_is() {
+    let first = Suite::up();
+    first.ok(&["ask", "remember"]);
+    let dest = first.scratch("backup");
+    first.ok(&["backup", "--with-secrets", text(&dest)]);
+    assert!(dest.join("settings.env").exists(), "the backup has settings of its own");
+
+    let mut second = elsewhere(&first);
+    let dotenv = fs::read_to_string(second.data().join(".env")).unwrap();
+    write_secrets(&second, &format!("# Made for the new place.\n{dotenv}"));
+    let settings = second.data().join("settings.env");
+    fs::write(&settings, "# Made for the new place.\nASSISTANT_NAME=Elsewhere\n").unwrap();
+    let prepared =
+        [".env", "settings.env"].map(|name| (name, fs::read(second.data().join(name)).unwrap()));
+    second.ok(&["restore", text(&dest)]);
+    for (name, before) in prepared {
+        assert!(fs::read(second.data().join(name)).unwrap() == before, "{name} was changed");
+    }
+    second.start_up();
+    second.ok(&["ask", "go on"]);
+}
