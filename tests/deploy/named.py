@@ -8,6 +8,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MADE = {"deploy/compose/secrets.d", "deploy/compose/.env", "deploy/arizuko"}
 # Names of others' in capitals: of what is typed into their tools.
 FOREIGN = {"PROJECT_ID", "SERVICE_ACCOUNT"}
+# Paths of servers that are not ours.
+FOREIGN_PATHS = {"/v1/traces"}
 # Options of programs that are not ours, as running text names them.
 FOREIGN_OPTIONS = {"--internal", "--local"}
 # How a quoted text begins that is typed, and not read.
@@ -114,7 +116,7 @@ class Names:
         elif re.fullmatch(r"arizuko_[a-z0-9_]+", one) and not re.fullmatch(r"arizuko_(demo|new|session|visitor|login|dash)", one):
             self.check(one in self.metrics, f"{document} names the metric {one}, which is not in the reference")
         elif path := re.fullmatch(r"(?:(?:GET|POST|PUT|DELETE) )?(/(?:v1|turn)/[a-z0-9_/{}-]+)", one):
-            self.check(f'"{path[1]}"' in self.ours, f"{document} names {path[1]}, which is no endpoint")
+            self.check(f'"{path[1]}"' in self.ours or path[1] in FOREIGN_PATHS, f"{document} names {path[1]}, which is no endpoint")
         elif option := re.match(r"(--[a-z][\w-]*)", one):
             known = option[1] in self.options or option[1] in FOREIGN_OPTIONS or re.search(rf"{option[1]}\b", self.code)
             self.check(known, f"{document} names {option[1]}, which is an option of nothing here")

@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Servers that tests start.
     ("stores", &["secrets"]),
     ("cluster", &[]),
+    // It measures one secret and its handle by themselves.
+    ("load", &["secrets", "provider-file"]),
     ("kit", &["auth", "proto", "secrets"]),
     // Its database is a spool.
     ("adapter", OWNER),
