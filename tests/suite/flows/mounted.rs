@@ -213,7 +213,7 @@ fn what_cannot_be_done_whole_is_refused_before_anything_is_written() {
     for (args, expected, words) in [
         (vec![key, PLACE[0], "arizuko/nowhere"], 65, "no Secret arizuko/nowhere"),
         (vec![key, PLACE[0], "arizuko"], 64, "NAMESPACE/NAME"),
-        (vec!["CHANNEL_SECRET_OTHER", PLACE[0], PLACE[1]], 64, "secrets set"),
+        (vec!["CHANNEL_SECRET_OTHER", PLACE[0], PLACE[1]], 64, "nothing here uses"),
         (vec![key, PLACE[0], PLACE[1], "--kubernetes-context", "none"], 78, "--kubernetes-context"),
     ] {
         let (code, line) = rotate(OPERATOR, &args);

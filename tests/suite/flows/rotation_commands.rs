@@ -374,7 +374,7 @@ fn forgetting_ends_an_overlap_at_once_and_for_good() {
     assert_eq!(shown_to_routd(&suite, &old), 401, "the restart brought the old value back");
     for (args, code, word) in [
         (&["secrets", "rotate", "PROXYD_TLS_KEY"][..], 64, "secrets set PROXYD_TLS_KEY"),
-        (&["secrets", "rotate", "CHANNEL_SECRET_PREVIOUS"], 64, "secrets set"),
+        (&["secrets", "rotate", "CHANNEL_SECRET_PREVIOUS"], 64, "nothing here uses"),
         (&["secrets", "rotate", "CHANNEL_SECRET_TELED"], 65, "no source has"),
         (&["secrets", "forget", "channel secret"], 64, "not a secret's name"),
     ] {

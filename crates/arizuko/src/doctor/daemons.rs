@@ -208,7 +208,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("will not do", "mend it where it says; the last good value stays in use meanwhile"),
     (
         "the last good value stays in use",
-        "mend it where it says, or have a new one made: `arizuko secrets rotate NAME`, `arizuko secrets set NAME`",
+        "mend it where it says, or have a new one made (`arizuko secrets rotate NAME`, `arizuko secrets set NAME`); the last good value stays in use meanwhile",
     ),
     ("stays in use", "mend it where it says; the last good value stays in use meanwhile"),
 ];
