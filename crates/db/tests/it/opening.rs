@@ -250,7 +250,7 @@ async fn a_damaged_page_is_found() {
 fn a_large_file_is_looked_at_whole_only_where_that_is_asked_for() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("large.db");
-    let conn = rusqlite::Connection::open(&path).unwrap();
+    let conn = Connection::open(&path).unwrap();
     conn.execute_batch("CREATE TABLE rows (content BLOB) STRICT").unwrap();
     let bytes = i64::try_from(db::EXAMINED_WHOLE).unwrap();
     conn.execute("INSERT INTO rows VALUES (zeroblob(?1))", [bytes]).unwrap();
