@@ -1,11 +1,12 @@
 //! The queue, gates, and an operator's word.
 
-use crate::house::{House, chat};
+use crate::house::{House, chat, mark_of};
 use proto::{
     Daemon,
     onbod::{
-        APPROVE, AdmissionState, Decide, GET_ADMISSION, Gate, GetAdmission, LIST_ADMISSIONS,
-        LIST_GATES, LIST_PEOPLE, ListAdmissions, Page, REFUSE, SET_GATE,
+        APPROVE, AdmissionState, CREATE_INVITE, Decide, GET_ADMISSION, Gate, GetAdmission,
+        LIST_ADMISSIONS, LIST_GATES, LIST_INVITES, LIST_PEOPLE, ListAdmissions, NewInvite, Page,
+        REFUSE, SET_GATE,
     },
 };
 
@@ -107,7 +108,7 @@ async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
     for (pattern, per_day) in [("*", 2), (&*person(3), 0)] {
         house.ask(&SET_GATE, &Gate { pattern: pattern.into(), per_day }).await.unwrap();
     }
-    for user in 1..=5 {
+    for user in 1..=6 {
         comes(&house, user).await;
     }
     for (user, state) in [
@@ -116,6 +117,7 @@ async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
         (3, AdmissionState::Waiting),
         (4, AdmissionState::Waiting),
         (5, AdmissionState::Waiting),
+        (6, AdmissionState::Waiting),
     ] {
         house.until(user, state).await;
     }
@@ -126,7 +128,44 @@ async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
     house.until(4, AdmissionState::Admitted).await;
     house.until(5, AdmissionState::Admitted).await;
     house.until(3, AdmissionState::Waiting).await;
+    // Those of one day are let in together, and are still no more than so many.
+    house.until(6, AdmissionState::Waiting).await;
     assert_eq!(house.folders().await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_refused_does_not_come_in_by_an_invite() {
+    let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
+    let browser = house.browser(Some(&comes(&house, 1).await));
+    house.until(1, AdmissionState::Waiting).await;
+    let wanted = NewInvite { folder_template: None, uses: Some(1), expires_in: Some(600) };
+    let issued = house.ask(&CREATE_INVITE, &wanted).await.unwrap();
+    let mark = mark_of(&browser.open(&issued.path).await).unwrap();
+    let entry = house.admission(1).await.unwrap();
+    house.ask(&REFUSE, &decide(&entry.id, None)).await.unwrap();
+    assert_eq!(browser.submit(&issued.path, &mark).await.status, 303);
+    house.until(1, AdmissionState::Refused).await;
+    let invites = house.ask(&LIST_INVITES, &Page::default()).await.unwrap().invites;
+    assert_eq!(invites[0].uses, 0, "it is there for somebody else");
+    assert!(house.folders().await.is_empty());
+    // An operator may think again.
+    house.ask(&APPROVE, &decide(&entry.id, None)).await.unwrap();
+    house.until(1, AdmissionState::Admitted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_only_greeted_hears_of_a_refusal_where_there_is_something_to_say() {
+    let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
+    for (user, note) in [(1, Some("Not this year.")), (2, None)] {
+        house.write(user, "m1").await;
+        house.lines(user, 1).await;
+        let entry = house.admission(user).await.unwrap();
+        house.ask(&REFUSE, &decide(&entry.id, note)).await.unwrap();
+        house.until(user, AdmissionState::Refused).await;
+    }
+    assert_eq!(house.lines(1, 2).await[1], "Not this year.\n\nYou were not let in.");
+    house.told().await;
+    assert_eq!(house.adapter.got(&chat(2)).len(), 1, "nothing was to be said");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,4 +225,17 @@ async fn one_admission_is_found_by_its_id_and_by_nobody_without_the_right() {
     let token = house.authority.service(Daemon::Webd);
     let asked = house.call(Daemon::Onbod, &GET_ADMISSION, &one, &token).await;
     assert_eq!(asked.unwrap_err().status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_comes_in_by_an_invite_with_the_chat_that_waits() {
+    let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
+    let browser = house.browser(Some(&comes(&house, 1).await));
+    house.until(1, AdmissionState::Waiting).await;
+    let wanted = NewInvite { folder_template: None, uses: Some(1), expires_in: Some(600) };
+    let issued = house.ask(&CREATE_INVITE, &wanted).await.unwrap();
+    let mark = mark_of(&browser.open(&issued.path).await).unwrap();
+    assert_eq!(browser.submit(&issued.path, &mark).await.status, 303);
+    house.until(1, AdmissionState::Admitted).await;
+    assert_eq!(house.folders().await.len(), 1, "one person, one folder");
 }
