@@ -88,8 +88,18 @@ async fn many(url: &str, path: &str, span: Duration) -> Result<f64, Failed> {
 struct Other {
     name: &'static str,
     url: String,
-    _process: Child,
+    process: Child,
     _dir: tempfile::TempDir,
+}
+
+impl Drop for Other {
+    /// Asks it to end: one that is killed leaves its workers behind.
+    fn drop(&mut self) {
+        if let Some(pid) = self.process.id() {
+            // Where it has ended by itself there is nothing to do.
+            std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status().ok();
+        }
+    }
 }
 
 async fn nginx(bench: &Bench, webd: &str) -> Result<Option<Other>, Failed> {
@@ -133,17 +143,18 @@ async fn started(
     let Some(program) = installed(program) else { return Ok(None) };
     let mut command = Command::new(program);
     command.args(asked).env("HOME", dir.path()).env("XDG_DATA_HOME", dir.path());
-    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let process = command.spawn()?;
     let url = format!("http://127.0.0.1:{port}");
+    let other = Other { name, url, process, _dir: dir };
     let since = Instant::now();
-    while Client::open(&url).await.is_err() {
+    while Client::open(&other.url).await.is_err() {
         if since.elapsed() > PATIENCE {
             return Err(format!("{name}: it does not listen").into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(Some(Other { name, url, _process: process, _dir: dir }))
+    Ok(Some(other))
 }
 
 fn installed(program: &str) -> Option<std::path::PathBuf> {
