@@ -1,6 +1,6 @@
 //! The queue, gates, and an operator's word.
 
-use crate::house::{House, chat, mark_of};
+use crate::house::{Browser, House, chat, mark_of};
 use proto::{
     Daemon,
     onbod::{
@@ -26,6 +26,16 @@ async fn comes(house: &House, user: u32) -> String {
     let link = house.link(user, 1).await;
     assert_eq!(house.browser(Some(&subject)).press(&link).await.status, 303);
     subject
+}
+
+/// Somebody waits in the queue and has the page of an invite open: their browser, its path, and its form's mark.
+async fn waits_with_an_invite(house: &House, user: u32) -> (Browser, String, String) {
+    let browser = house.browser(Some(&comes(house, user).await));
+    house.until(user, AdmissionState::Waiting).await;
+    let wanted = NewInvite { folder_template: None, uses: Some(1), expires_in: Some(600) };
+    let path = house.ask(&CREATE_INVITE, &wanted).await.unwrap().path;
+    let mark = mark_of(&browser.open(&path).await).unwrap();
+    (browser, path, mark)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,14 +146,10 @@ async fn a_gate_lets_in_so_many_a_day_and_the_others_when_the_next_begins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_refused_does_not_come_in_by_an_invite() {
     let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
-    let browser = house.browser(Some(&comes(&house, 1).await));
-    house.until(1, AdmissionState::Waiting).await;
-    let wanted = NewInvite { folder_template: None, uses: Some(1), expires_in: Some(600) };
-    let issued = house.ask(&CREATE_INVITE, &wanted).await.unwrap();
-    let mark = mark_of(&browser.open(&issued.path).await).unwrap();
+    let (browser, path, mark) = waits_with_an_invite(&house, 1).await;
     let entry = house.admission(1).await.unwrap();
     house.ask(&REFUSE, &decide(&entry.id, None)).await.unwrap();
-    assert_eq!(browser.submit(&issued.path, &mark).await.status, 303);
+    assert_eq!(browser.submit(&path, &mark).await.status, 303);
     house.until(1, AdmissionState::Refused).await;
     let invites = house.ask(&LIST_INVITES, &Page::default()).await.unwrap().invites;
     assert_eq!(invites[0].uses, 0, "it is there for somebody else");
@@ -230,12 +236,8 @@ async fn one_admission_is_found_by_its_id_and_by_nobody_without_the_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_comes_in_by_an_invite_with_the_chat_that_waits() {
     let house = House::new(&[("ONBOARDING_POLICY", "greet")]).await;
-    let browser = house.browser(Some(&comes(&house, 1).await));
-    house.until(1, AdmissionState::Waiting).await;
-    let wanted = NewInvite { folder_template: None, uses: Some(1), expires_in: Some(600) };
-    let issued = house.ask(&CREATE_INVITE, &wanted).await.unwrap();
-    let mark = mark_of(&browser.open(&issued.path).await).unwrap();
-    assert_eq!(browser.submit(&issued.path, &mark).await.status, 303);
+    let (browser, path, mark) = waits_with_an_invite(&house, 1).await;
+    assert_eq!(browser.submit(&path, &mark).await.status, 303);
     house.until(1, AdmissionState::Admitted).await;
     assert_eq!(house.folders().await.len(), 1, "one person, one folder");
 }
